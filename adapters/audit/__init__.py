@@ -1,0 +1,1 @@
+"""The audit trail: the journal, its verification and search."""

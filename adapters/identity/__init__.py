@@ -1,0 +1,1 @@
+"""Who is it: tokens, certificates, AE titles, the directory of staff and systems."""

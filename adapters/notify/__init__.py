@@ -1,0 +1,1 @@
+"""Delivery of alerts and workflows from the outbox."""

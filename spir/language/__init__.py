@@ -1,0 +1,1 @@
+"""How policies are written: parsers, printer, vocabulary, documents."""

@@ -1,0 +1,1 @@
+"""The nouns: condition, request, decision, obligation, policy, facts. Import them from their modules."""

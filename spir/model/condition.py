@@ -1,0 +1,253 @@
+"""The condition tree: one tree, whatever language it was written in.
+
+Nodes are values: frozen, hashable, compared by content. A node knows nothing
+of how it is evaluated, printed or pushed down; those are functions elsewhere.
+
+Truth is three-valued (strong Kleene). `Definitely` is the one node people
+cannot write: it turns unknown into false once no data is left to come, which
+is how "unknown does not grant" and "unknown in a deny denies" are expressed
+inside one formula (see `spir.engine.formula`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from spir.model.value import Value
+
+__all__ = [
+    "FALSE",
+    "TRUE",
+    "And",
+    "Arithmetic",
+    "Attribute",
+    "Call",
+    "Compare",
+    "Comprehension",
+    "Condition",
+    "Conditional",
+    "Definitely",
+    "Has",
+    "Index",
+    "ListOf",
+    "Literal",
+    "MapOf",
+    "Negate",
+    "Not",
+    "Or",
+    "Select",
+    "Variable",
+    "both",
+    "either",
+    "negated",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A constant. Lists and maps of constants are folded into one literal by the parsers.
+
+    `kind` keeps values apart that Python holds equal: True == 1 == 1.0.
+    """
+
+    value: Value
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", _kind(self.value))
+
+    def __hash__(self) -> int:
+        return hash((self.kind, repr(self.value)))
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute of the request by its full dotted path: `resource.patient.care_team`.
+
+    The first name is one of subject, resource, action, context.
+    """
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A name bound by an enclosing comprehension."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """`operand.field` where the operand is not an attribute path (a variable, a map)."""
+
+    operand: Condition
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`operand[key]`: a list by position or a map by key."""
+
+    operand: Condition
+    key: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    items: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf:
+    entries: tuple[tuple[Condition, Condition], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """`has(x)`: always decided unless deferred. The operand is Attribute, Select or Index."""
+
+    operand: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    item: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    items: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    items: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`op` is one of == != < <= > >= in."""
+
+    op: str
+    left: Condition
+    right: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """`op` is one of + - * / %; + also joins text, bytes and lists."""
+
+    op: str
+    left: Condition
+    right: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Negate:
+    """Unary minus."""
+
+    item: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Conditional:
+    """`test ? yes : no`."""
+
+    test: Condition
+    yes: Condition
+    no: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function by its canonical name (`size`, `startsWith`, `time.between`, `within` ...).
+
+    The receiver of a method call is the first argument.
+    """
+
+    function: str
+    arguments: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comprehension:
+    """`over.kind(variable, body[, result])`; kind is one of exists all exists_one filter map."""
+
+    kind: str
+    over: Condition
+    variable: str
+    body: Condition
+    result: Condition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Definitely:
+    """True where the item is surely true; unknown while deferred data could make it so; else false."""
+
+    item: Condition
+
+
+Condition: TypeAlias = (
+    Literal
+    | Attribute
+    | Variable
+    | Select
+    | Index
+    | ListOf
+    | MapOf
+    | Has
+    | Not
+    | And
+    | Or
+    | Compare
+    | Arithmetic
+    | Negate
+    | Conditional
+    | Call
+    | Comprehension
+    | Definitely
+)
+
+TRUE = Literal(True)
+FALSE = Literal(False)
+
+
+def both(*items: Condition) -> Condition:
+    """Conjunction, flattened, without the neutral element and without repeats; `TRUE` for none."""
+    return _join(items, And, neutral=TRUE, absorbing=FALSE)
+
+
+def either(*items: Condition) -> Condition:
+    """Disjunction, flattened, without the neutral element and without repeats; `FALSE` for none."""
+    return _join(items, Or, neutral=FALSE, absorbing=TRUE)
+
+
+def negated(item: Condition) -> Condition:
+    """Negation; constants are folded and double negation is removed (both hold for Kleene logic)."""
+    if item == TRUE:
+        return FALSE
+    if item == FALSE:
+        return TRUE
+    return item.item if isinstance(item, Not) else Not(item)
+
+
+def _join(items: tuple[Condition, ...], node: type[And] | type[Or], neutral: Literal, absorbing: Literal) -> Condition:
+    flat: dict[Condition, None] = {}
+    for item in items:
+        for part in item.items if isinstance(item, node) else (item,):
+            if part == absorbing:
+                return absorbing
+            if part != neutral:
+                flat[part] = None
+    parts = tuple(flat)
+    if not parts:
+        return neutral
+    return parts[0] if len(parts) == 1 else node(parts)
+
+
+def _kind(value: Value) -> str:
+    if isinstance(value, tuple):
+        return f"({','.join(_kind(item) for item in value)})"
+    return type(value).__name__

@@ -1,0 +1,363 @@
+"""Facts: live attributes with a source, a validity and a place in time.
+
+The store answers both ways: the care team of a patient, and the patients
+whose care team holds this doctor. A snapshot is immutable and cheap: writes
+copy one shard of 256, so a decision and the rows that follow it see one state.
+
+Pure: durability is an adapter's business (`adapters.backbone`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+from spir.errors import FactError
+from spir.model.value import Lack, Unknown, Value, Why
+
+__all__ = [
+    "Assert",
+    "Change",
+    "Doubt",
+    "Fact",
+    "FactStore",
+    "Held",
+    "Join",
+    "Joining",
+    "Key",
+    "Merge",
+    "Retract",
+    "Settle",
+    "Snapshot",
+    "View",
+]
+
+Key: TypeAlias = tuple[str, str]  # (kind, id): ("patient", "HIS|P001"), ("staff", "dr.li")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One value of one attribute.
+
+    `part` is what the value belongs to (a visit, a segment): facts of one
+    attribute with different parts live side by side and are joined on reading.
+    `as_of` is when it became true in the world; a fact never replaces a newer
+    one of the same part. A `value` of None says that there is none any more.
+    """
+
+    key: Key
+    attribute: str
+    value: Value
+    source: str
+    as_of: datetime
+    part: str = ""
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+
+    def holds(self, at: datetime) -> bool:
+        after = self.valid_from is None or self.valid_from <= at
+        return after and (self.valid_until is None or at < self.valid_until)
+
+
+@dataclass(frozen=True, slots=True)
+class Assert:
+    fact: Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Retract:
+    """The attribute's part has no value from `as_of` on; all attributes of the part if "" is given."""
+
+    key: Key
+    attribute: str
+    part: str
+    source: str
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """`prior` survives only as another name of `surviving`; its facts move there (HL7 v2 A40)."""
+
+    prior: Key
+    surviving: Key
+    source: str
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What we hold about `key` may be outdated in the dangerous direction: every fact of it fails."""
+
+    key: Key
+    source: str
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """An operator (or a later good message) has resolved the doubt."""
+
+    key: Key
+    source: str
+    as_of: datetime
+
+
+Change: TypeAlias = Assert | Retract | Merge | Doubt | Settle
+
+
+class Joining(Enum):
+    """How the parts of one attribute make one value."""
+
+    LATEST = "latest"  # the newest part
+    UNION = "union"  # lists: all members
+    ANY = "any"  # booleans: true wins
+    PRIORITY = "priority"  # the first of `order` that any part has
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    kind: Joining = Joining.LATEST
+    order: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A value the store holds now, and until when by itself (None: open)."""
+
+    value: Value
+    until: datetime | None = None
+
+
+class View(Protocol):
+    """What a decision needs of facts. `Snapshot` is one; tests may bring their own."""
+
+    @property
+    def revision(self) -> int: ...
+
+    def get(self, key: Key, attribute: str, at: datetime) -> Held | Unknown: ...
+
+    def who(self, kind: str, attribute: str, value: Value, at: datetime) -> frozenset[str]: ...
+
+
+Slot: TypeAlias = tuple[str, str]  # (attribute, part)
+Rows: TypeAlias = Mapping[Slot, Fact]
+
+SHARDS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The facts at one revision."""
+
+    revision: int
+    shards: tuple[Mapping[Key, Rows], ...]
+    index: tuple[Mapping[tuple[str, Value], frozenset[Key]], ...]
+    aliases: Mapping[Key, Key]
+    doubted: frozenset[Key]
+    joins: Mapping[str, Join]
+
+    def resolve(self, key: Key) -> Key:
+        """The surviving key of a merged one; the key itself otherwise."""
+        seen = 0
+        while key in self.aliases and seen < 64:
+            key, seen = self.aliases[key], seen + 1
+        return key
+
+    def facts(self, key: Key) -> tuple[Fact, ...]:
+        """All facts of a key, tombstones left out, oldest first."""
+        key = self.resolve(key)
+        rows = self.shards[_shard(key)].get(key, {})
+        return tuple(sorted((f for f in rows.values() if f.value is not None), key=lambda f: f.as_of))
+
+    def keys(self) -> Iterator[Key]:
+        for shard in self.shards:
+            yield from shard
+
+    def get(self, key: Key, attribute: str, at: datetime) -> Held | Unknown:
+        """The joined value of the parts that hold at `at`; Unknown MISSING, or FAILED if in doubt."""
+        key = self.resolve(key)
+        name = f"{key[0]}.{attribute}"
+        if key in self.doubted:
+            return Unknown(frozenset((Lack(name, Why.FAILED),)))
+        rows = self.shards[_shard(key)].get(key, {})
+        parts = [fact for (given, _), fact in rows.items() if given == attribute and fact.value is not None]
+        until = _next_edge(parts, at)
+        value = _joined([fact for fact in parts if fact.holds(at)], self.joins.get(attribute, Join()))
+        if value is None:
+            return Unknown(frozenset((Lack(name, Why.MISSING),)))
+        return Held(value, until)
+
+    def next_change(self, key: Key, attribute: str, at: datetime) -> datetime | None:
+        """When a fact of this attribute begins or ends next, whether or not there is a value now."""
+        rows = self.shards[_shard(self.resolve(key))].get(self.resolve(key), {})
+        return _next_edge([f for (given, _), f in rows.items() if given == attribute], at)
+
+    def who(self, kind: str, attribute: str, value: Value, at: datetime) -> frozenset[str]:
+        """Ids of `kind` whose `attribute` is `value`, or a list that holds it; merged names included."""
+        entry = (attribute, value)
+        found = {
+            key
+            for key in self.index[_shard(entry)].get(entry, frozenset())
+            if key[0] == kind and self._has(key, attribute, value, at)
+        }
+        names = {prior[1] for prior in self.aliases if self.resolve(prior) in found}
+        return frozenset(key[1] for key in found) | names
+
+    def _has(self, key: Key, attribute: str, value: Value, at: datetime) -> bool:
+        held = self.get(key, attribute, at)
+        if isinstance(held, Unknown):
+            return False
+        return value in held.value if isinstance(held.value, tuple) else held.value == value
+
+
+def empty_snapshot(joins: Mapping[str, Join] | None = None) -> Snapshot:
+    nothing: tuple[Mapping[Key, Rows], ...] = tuple({} for _ in range(SHARDS))
+    no_index: tuple[Mapping[tuple[str, Value], frozenset[Key]], ...] = tuple({} for _ in range(SHARDS))
+    return Snapshot(0, nothing, no_index, {}, frozenset(), joins or {})
+
+
+@dataclass(slots=True)
+class FactStore:
+    """The current snapshot and the way to the next. One writer; readers keep their snapshot."""
+
+    snapshot: Snapshot = field(default_factory=empty_snapshot)
+
+    def apply(self, changes: Iterable[Change], revision: int | None = None) -> Snapshot:
+        """The snapshot after `changes`, which becomes the current one. All or nothing: FactError changes nothing."""
+        draft = _Draft(self.snapshot)
+        for change in changes:
+            draft.apply(change)
+        self.snapshot = draft.finish(self.snapshot.revision + 1 if revision is None else revision)
+        return self.snapshot
+
+
+class _Draft:
+    """A snapshot in the making: shards are copied at their first write."""
+
+    def __init__(self, base: Snapshot) -> None:
+        self.base = base
+        self.shards: dict[int, dict[Key, Rows]] = {}
+        self.index: dict[int, dict[tuple[str, Value], frozenset[Key]]] = {}
+        self.aliases = base.aliases
+        self.doubted = base.doubted
+
+    def apply(self, change: Change) -> None:
+        match change:
+            case Assert(fact):
+                self._put(replace(fact, key=self._resolve(fact.key)))
+            case Retract(key, attribute, part, source, as_of):
+                self._retract(self._resolve(key), attribute, part, source, as_of)
+            case Merge(prior, surviving):
+                self._merge(prior, self._resolve(surviving))
+            case Doubt(key):
+                self.doubted |= {self._resolve(key)}
+            case Settle(key):
+                self.doubted -= {self._resolve(key)}
+
+    def finish(self, revision: int) -> Snapshot:
+        shards = tuple(self.shards.get(n, shard) for n, shard in enumerate(self.base.shards))
+        index = tuple(self.index.get(n, part) for n, part in enumerate(self.base.index))
+        return Snapshot(revision, shards, index, self.aliases, self.doubted, self.base.joins)
+
+    def _resolve(self, key: Key) -> Key:
+        while key in self.aliases:
+            key = self.aliases[key]
+        return key
+
+    def _rows(self, key: Key) -> Rows:
+        number = _shard(key)
+        return self.shards.get(number, self.base.shards[number]).get(key, {})
+
+    def _put(self, fact: Fact) -> None:
+        slot = (fact.attribute, fact.part)
+        rows = self._rows(fact.key)
+        held = rows.get(slot)
+        if held is not None and held.as_of > fact.as_of:
+            return  # INVARIANT: an older event never replaces a newer fact
+        self._write(fact.key, {**rows, slot: fact})
+
+    def _retract(self, key: Key, attribute: str, part: str, source: str, as_of: datetime) -> None:
+        slots = [slot for slot in self._rows(key) if slot[1] == part] if not attribute else [(attribute, part)]
+        for name, place in slots:
+            self._put(Fact(key, name, None, source, as_of, place))
+
+    def _merge(self, prior: Key, surviving: Key) -> None:
+        prior = self._resolve(prior)
+        if prior == surviving:
+            return
+        if prior[0] != surviving[0]:
+            raise FactError(f"a {prior[0]} cannot be merged into a {surviving[0]}")
+        moved = dict(self._rows(surviving))
+        for (attribute, part), fact in self._rows(prior).items():
+            place = part or f"merged:{len(self.aliases)}"
+            moved[attribute, place] = replace(fact, key=surviving, part=place)
+        self._write(prior, {})
+        self._write(surviving, moved)
+        self.aliases = {**self.aliases, prior: surviving}
+        if prior in self.doubted:
+            self.doubted = (self.doubted - {prior}) | {surviving}
+
+    def _write(self, key: Key, rows: Rows) -> None:
+        number = _shard(key)
+        before = _entries(self._rows(key).values())
+        shard = self.shards.setdefault(number, dict(self.base.shards[number]))
+        if rows:
+            shard[key] = rows
+        else:
+            shard.pop(key, None)
+        after = _entries(rows.values())
+        for entry in before - after:
+            self._reindex(entry, key, present=False)
+        for entry in after - before:
+            self._reindex(entry, key, present=True)
+
+    def _reindex(self, entry: tuple[str, Value], key: Key, present: bool) -> None:
+        number = _shard(entry)
+        part = self.index.setdefault(number, dict(self.base.index[number]))
+        keys = part.get(entry, frozenset())
+        keys = keys | {key} if present else keys - {key}
+        if keys:
+            part[entry] = keys
+        else:
+            part.pop(entry, None)
+
+
+def _shard(key: object) -> int:
+    return hash(key) % SHARDS
+
+
+def _entries(facts: Iterable[Fact]) -> set[tuple[str, Value]]:
+    """What the reverse index holds: (attribute, value) for plain values and for members of lists."""
+    found: set[tuple[str, Value]] = set()
+    for fact in facts:
+        members = fact.value if isinstance(fact.value, tuple) else (fact.value,)
+        found.update((fact.attribute, m) for m in members if isinstance(m, (str, bool, int)))
+    return found
+
+
+def _next_edge(facts: Iterable[Fact], at: datetime) -> datetime | None:
+    edges = (edge for f in facts for edge in (f.valid_from, f.valid_until) if edge is not None and edge > at)
+    return min(edges, default=None)
+
+
+def _joined(parts: list[Fact], join: Join) -> Value:
+    """None if there is nothing to join."""
+    if not parts:
+        return None
+    match join.kind:
+        case Joining.LATEST:
+            return max(parts, key=lambda fact: fact.as_of).value
+        case Joining.ANY:
+            return any(fact.value is True for fact in parts)
+        case Joining.UNION:
+            members: dict[Value, None] = {}
+            for fact in sorted(parts, key=lambda fact: fact.as_of):
+                members.update(dict.fromkeys(fact.value if isinstance(fact.value, tuple) else (fact.value,)))
+            return tuple(members)
+        case Joining.PRIORITY:
+            present = {fact.value for fact in parts}
+            return next((value for value in join.order if value in present), None)
