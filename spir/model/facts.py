@@ -142,6 +142,8 @@ class View(Protocol):
 
     def who(self, kind: str, attribute: str, value: Value, at: datetime) -> frozenset[str]: ...
 
+    def next_change(self, key: Key, attribute: str, at: datetime) -> datetime | None: ...
+
 
 Slot: TypeAlias = tuple[str, str]  # (attribute, part)
 Rows: TypeAlias = Mapping[Slot, Fact]
@@ -166,6 +168,10 @@ class Snapshot:
         while key in self.aliases and seen < 64:
             key, seen = self.aliases[key], seen + 1
         return key
+
+    def rows(self, key: Key) -> Rows:
+        """What is stored under this very key, tombstones included: for those who make facts durable."""
+        return self.shards[_shard(key)].get(key, {})
 
     def facts(self, key: Key) -> tuple[Fact, ...]:
         """All facts of a key, tombstones left out, oldest first."""
@@ -234,6 +240,17 @@ class FactStore:
         self.snapshot = draft.finish(self.snapshot.revision + 1 if revision is None else revision)
         return self.snapshot
 
+    def forget(self, gone: Iterable[tuple[Key, str, str]]) -> Snapshot:
+        """Drop (key, attribute, part) as if it had never been: for tombstones and facts that are long over.
+
+        The revision stays: no decision can change by it.
+        """
+        draft = _Draft(self.snapshot)
+        for key, attribute, part in gone:
+            draft.forget(key, (attribute, part))
+        self.snapshot = draft.finish(self.snapshot.revision)
+        return self.snapshot
+
 
 class _Draft:
     """A snapshot in the making: shards are copied at their first write."""
@@ -257,6 +274,11 @@ class _Draft:
                 self.doubted |= {self._resolve(key)}
             case Settle(key):
                 self.doubted -= {self._resolve(key)}
+
+    def forget(self, key: Key, slot: Slot) -> None:
+        rows = self._rows(key)
+        if slot in rows:
+            self._write(key, {name: fact for name, fact in rows.items() if name != slot})
 
     def finish(self, revision: int) -> Snapshot:
         shards = tuple(self.shards.get(n, shard) for n, shard in enumerate(self.base.shards))
