@@ -11,6 +11,7 @@ inside one formula (see `spir.engine.formula`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -44,6 +45,14 @@ __all__ = [
 ]
 
 
+def _kind(value: Value) -> str:
+    if isinstance(value, tuple):
+        return f"({','.join(_kind(item) for item in value)})"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key!r}:{_kind(value[key])}' for key in sorted(value))}}}"
+    return type(value).__name__
+
+
 @dataclass(frozen=True, slots=True)
 class Literal:
     """A constant. Lists and maps of constants are folded into one literal by the parsers.
@@ -58,7 +67,8 @@ class Literal:
         object.__setattr__(self, "kind", _kind(self.value))
 
     def __hash__(self) -> int:
-        return hash((self.kind, repr(self.value)))
+        # the kind of a map is sorted by key, its text is not
+        return hash(self.kind) if isinstance(self.value, Mapping) else hash((self.kind, repr(self.value)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +255,3 @@ def _join(items: tuple[Condition, ...], node: type[And] | type[Or], neutral: Lit
     if not parts:
         return neutral
     return parts[0] if len(parts) == 1 else node(parts)
-
-
-def _kind(value: Value) -> str:
-    if isinstance(value, tuple):
-        return f"({','.join(_kind(item) for item in value)})"
-    return type(value).__name__

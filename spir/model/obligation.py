@@ -9,7 +9,7 @@ what has no order cannot be joined and denies.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -43,7 +43,7 @@ class Incomparable(SpirError):
 class Obligation:
     id: str
     type: str
-    properties: Mapping[str, Value] = EMPTY
+    properties: Mapping[str, Value] = field(default_factory=lambda: EMPTY)
 
     def __hash__(self) -> int:
         return hash((self.id, self.type))

@@ -26,13 +26,13 @@ class Entity:
 
     type: str
     id: str
-    properties: Mapping[str, Value] = EMPTY
+    properties: Mapping[str, Value] = field(default_factory=lambda: EMPTY)
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
     name: str
-    properties: Mapping[str, Value] = EMPTY
+    properties: Mapping[str, Value] = field(default_factory=lambda: EMPTY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Request:
     subject: Entity
     action: Action
     resource: Entity
-    context: Mapping[str, Value] = EMPTY
+    context: Mapping[str, Value] = field(default_factory=lambda: EMPTY)
     deferred: frozenset[str] = field(default=frozenset())
 
     @classmethod
