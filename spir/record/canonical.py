@@ -1,0 +1,180 @@
+"""The one spelling of an audit event: the bytes that are hashed, signed and kept for years.
+
+JSON in UTF-8 with sorted keys, without spaces, of integers, text, booleans,
+null, lists and maps only. What JSON has no exact word for gets one: a map
+with a single key that starts with `$`. Floating-point numbers are among
+these, because two programs seldom print one alike.
+
+INVARIANT: these spellings never change. A new one gets a new `FORMAT`; what
+was written under an old one is still checked as it was written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+
+from spir.errors import RequestError
+from spir.model.decision import Decision
+from spir.model.request import Action, Entity, Request
+from spir.model.value import Value
+from spir.record.event import AuditEvent
+
+__all__ = ["FORMAT", "body", "decode", "encode", "pack", "request_of", "timestamp", "unpack"]
+
+FORMAT = 1
+
+_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def encode(packed: Any) -> bytes:
+    """Canonical bytes of packed data. Lone surrogates, which UTF-8 cannot hold, stay JSON escapes."""
+    return _encoder.encode(packed).encode("utf-8", "backslashreplace")
+
+
+def decode(data: bytes | str) -> Any:
+    """The packed data in canonical bytes. Raises RequestError for what is no JSON."""
+    try:
+        return json.loads(data if isinstance(data, str) else data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise RequestError("this is not the JSON of an audit record") from error
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC with six digits of a second, so that text order is time order."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def pack(value: Any) -> Any:
+    """Data that `encode` takes, from a value; `unpack` brings it back. Sets come out sorted."""
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, Mapping):
+        return {f"${key}" if key.startswith("$") else key: pack(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [pack(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((pack(item) for item in value), key=encode)
+    return _word(value)
+
+
+def _word(value: Any) -> dict[str, Any]:
+    match value:
+        case float():
+            return {"$float": repr(value)}
+        case datetime():
+            return {"$time": value.isoformat()}
+        case timedelta():
+            return {"$microseconds": value // _MICROSECOND}
+        case bytes():
+            return {"$bytes": value.hex()}
+        case _:
+            raise RequestError(f"`{type(value).__name__}` cannot be put into a record")
+
+
+_WORDS: Mapping[str, Callable[[Any], Value]] = MappingProxyType(
+    {
+        "$float": float,
+        "$time": datetime.fromisoformat,
+        "$microseconds": lambda count: timedelta(microseconds=count),
+        "$bytes": bytes.fromhex,
+    }
+)
+
+
+def unpack(data: Any) -> Value:
+    """The value that `pack` was given; lists come back as tuples. Raises RequestError."""
+    if isinstance(data, list):
+        return tuple(unpack(item) for item in data)
+    if not isinstance(data, Mapping):
+        return data  # type: ignore[no-any-return]
+    if len(data) == 1:
+        [(key, inner)] = data.items()
+        if key in _WORDS:
+            return _read(key, inner)
+    return MappingProxyType(
+        {key.removeprefix("$") if key.startswith("$$") else key: unpack(item) for key, item in data.items()}
+    )
+
+
+def _read(word: str, inner: Any) -> Value:
+    try:
+        return _WORDS[word](inner)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RequestError(f"`{word}` holds what it cannot hold") from error
+
+
+def body(event: AuditEvent) -> dict[str, Any]:
+    """The packed body of an event, empty parts left out. Nothing is hidden here: digests are made before."""
+    given: dict[str, Any] = {
+        "v": FORMAT,
+        "time": timestamp(event.time),
+        "kind": event.kind.value,
+        "protocol": event.protocol,
+        "operation": event.operation,
+        "subject": event.subject,
+        "outcome": event.outcome.value,
+    }
+    if event.patients:
+        given["patients"] = list(event.patients)
+    if event.decision is not None:
+        given["decision"] = _decision(event.decision)
+    if event.request is not None:
+        given["request"] = _request(event.request)
+    if event.detail:
+        given["detail"] = pack(event.detail)
+    return given
+
+
+def request_of(record: Mapping[str, Any]) -> Request | None:
+    """The request that a body holds, so that it can be decided again; None if it holds none. Raises RequestError."""
+    given: Any = unpack(record.get("request"))
+    if given is None:
+        return None
+    try:
+        return Request(
+            _entity(given["subject"]),
+            Action(given["action"]["name"], given["action"].get("properties", {})),
+            _entity(given["resource"]),
+            given.get("context", {}),
+            frozenset(given.get("deferred", ())),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RequestError("the record's request is not one") from error
+
+
+def _entity(given: Mapping[str, Any]) -> Entity:
+    return Entity(given["type"], given["id"], given.get("properties", {}))
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    given = decision.to_json()
+    if decision.valid_until is not None:
+        given["valid_until"] = timestamp(decision.valid_until)
+    return {key: pack(item) for key, item in given.items() if item not in ([], None, "")}
+
+
+def _request(request: Request) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "subject": _party(request.subject),
+        "action": {"name": request.action.name},
+        "resource": _party(request.resource),
+    }
+    if request.action.properties:
+        given["action"]["properties"] = pack(request.action.properties)
+    if request.context:
+        given["context"] = pack(request.context)
+    if request.deferred:
+        given["deferred"] = sorted(request.deferred)
+    return given
+
+
+def _party(entity: Entity) -> dict[str, Any]:
+    given: dict[str, Any] = {"type": entity.type, "id": entity.id}
+    if entity.properties:
+        given["properties"] = pack(entity.properties)
+    return given
