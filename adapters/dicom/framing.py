@@ -111,10 +111,10 @@ class PduReader:
         taken = view[at:upto]
         self._part += taken
         if self._need == 0 and len(self._part) == 6:
-            self._need = self._size(memoryview(self._part), 0)
+            self._need = self._size(self._part, 0)
         return at + len(taken)
 
-    def _size(self, view: memoryview, at: int) -> int:
+    def _size(self, view: memoryview | bytearray, at: int) -> int:
         """The size of the PDU whose header is at `at`, header included; judged before it is kept."""
         kind, length = _HEADER.unpack_from(view, at)
         if self._first is not None and kind not in self._first:
