@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from adapters.sandbox.fence import OutsideSandbox, fence
+from adapters.sandbox.fhir_store import SandboxFhir
+from adapters.sandbox.hook import SandboxHook
 from adapters.sandbox.pacs import PacsConfig, SandboxPacs
 from adapters.sandbox.viewer import Viewer, ViewerConfig
 
@@ -32,6 +34,9 @@ def test_only_true_marks_the_sandbox(marker):
         lambda: SandboxPacs(),
         lambda: SandboxPacs(PacsConfig(host="0.0.0.0"), sandbox=True),
         lambda: Viewer(ViewerConfig(("127.0.0.1", 1, "X"))),
+        lambda: SandboxFhir(),
+        lambda: SandboxFhir(sandbox=True, host="::"),
+        lambda: SandboxHook(),
     ],
 )
 def test_the_stand_ins_hold_to_the_fence(start):
