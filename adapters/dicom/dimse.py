@@ -257,9 +257,9 @@ def _decode_n(number: int, values: dict[int, bytes], has_data: bool) -> NRq | NR
         operation = CommandField(number)
     except ValueError:
         raise DimseError("the command field is of no message", clause="PS3.7 E.1") from None
-    if operation & 0x8000:
-        return NRsp(operation, *_arguments(values, _N_RSP), has_data=has_data)
-    return NRq(operation, *_arguments(values, _N_RQ), has_data=has_data)
+    kind: Callable[..., NRq | NRsp]
+    kind, elements = (NRsp, _N_RSP) if operation & 0x8000 else (NRq, _N_RQ)
+    return kind(operation, *_arguments(values, elements), has_data)
 
 
 def _arguments(values: dict[int, bytes], elements: tuple[_Element, ...]) -> list[Any]:
