@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from adapters.sandbox import chart
 from adapters.sandbox.images import everything, instances
 from adapters.sandbox.patients import PEOPLE, person, uid
 from adapters.sandbox.write import main, write_dicom, write_fhir
+from tests.wire.peers import require
 
 
 def test_there_are_a_dozen_patients_with_ids_of_one_authority():
@@ -97,11 +97,12 @@ def test_the_bundles_in_the_fixtures_are_those_that_are_made(tmp_path):
         assert made[name].read_bytes() == (fixtures / name).read_bytes()
 
 
-@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="dciodvfy (dicom3tools) is not installed")
+@pytest.mark.peer("dicom3tools")
 def test_an_independent_validator_finds_no_fault_in_any_instance(tmp_path):
+    validator = require("dicom3tools")
     faults = []
     for path in write_dicom(tmp_path):
-        said = subprocess.run(["dciodvfy", "-new", path], capture_output=True, text=True).stderr
+        said = subprocess.run([validator, "-new", path], capture_output=True, text=True).stderr
         faults += [line for line in said.splitlines() if line.startswith(("Error", "Warning"))]
     assert faults == []
 
