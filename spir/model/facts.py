@@ -19,6 +19,8 @@ from spir.errors import FactError
 from spir.model.value import Lack, Unknown, Value, Why
 
 __all__ = [
+    "CLOSED",
+    "DOUBT",
     "Assert",
     "Change",
     "Doubt",
@@ -37,6 +39,9 @@ __all__ = [
 
 Key: TypeAlias = tuple[str, str]  # (kind, id): ("patient", "HIS|P001"), ("staff", "dr.li")
 
+CLOSED = "closed"  # true of a part: the parts under it do not hold
+DOUBT = "doubt"  # true of a scope: no fact of the key can be trusted
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:
@@ -46,6 +51,10 @@ class Fact:
     attribute with different parts live side by side and are joined on reading.
     `as_of` is when it became true in the world; a fact never replaces a newer
     one of the same part. A `value` of None says that there is none any more.
+
+    A part may lie under another: `visit:V1/attending` under `visit:V1`. While
+    the upper part's fact `CLOSED` is true, those under it do not hold, whenever
+    they were learnt: an update that is sent after the discharge opens nothing.
     """
 
     key: Key
@@ -90,20 +99,29 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """What we hold about `key` may be outdated in the dangerous direction: every fact of it fails."""
+    """What we hold about `key` may be outdated in the dangerous direction: every fact of it fails.
+
+    `scopes` names what is in doubt, so that each can be settled by itself.
+    """
 
     key: Key
     source: str
     as_of: datetime
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """An operator (or a later good message) has resolved the doubt."""
+    """An operator (or a later good message) has resolved the doubt.
+
+    Without `scopes`: every doubt about the key. With them: those doubts only,
+    and none that is newer than `as_of`.
+    """
 
     key: Key
     source: str
     as_of: datetime
+    scopes: tuple[str, ...] = ()
 
 
 Change: TypeAlias = Assert | Retract | Merge | Doubt | Settle
@@ -190,7 +208,11 @@ class Snapshot:
         if key in self.doubted:
             return Unknown(frozenset((Lack(name, Why.FAILED),)))
         rows = self.shards[_shard(key)].get(key, {})
-        parts = [fact for (given, _), fact in rows.items() if given == attribute and fact.value is not None]
+        parts = [
+            fact
+            for (given, part), fact in rows.items()
+            if given == attribute and fact.value is not None and not _closed(rows, part)
+        ]
         until = _next_edge(parts, at)
         value = _joined([fact for fact in parts if fact.holds(at)], self.joins.get(attribute, Join()))
         if value is None:
@@ -270,10 +292,11 @@ class _Draft:
                 self._retract(self._resolve(key), attribute, part, source, as_of)
             case Merge(prior, surviving):
                 self._merge(prior, self._resolve(surviving))
-            case Doubt(key):
-                self.doubted |= {self._resolve(key)}
-            case Settle(key):
-                self.doubted -= {self._resolve(key)}
+            case Doubt(key, source, as_of, scopes):
+                for scope in scopes or ("",):
+                    self._put(Fact(self._resolve(key), DOUBT, True, source, as_of, scope))
+            case Settle(key, source, as_of, scopes):
+                self._settle(self._resolve(key), source, as_of, scopes)
 
     def forget(self, key: Key, slot: Slot) -> None:
         rows = self._rows(key)
@@ -307,6 +330,14 @@ class _Draft:
         for name, place in slots:
             self._put(Fact(key, name, None, source, as_of, place))
 
+    def _settle(self, key: Key, source: str, as_of: datetime, scopes: tuple[str, ...]) -> None:
+        doubts = [fact for (name, _), fact in self._rows(key).items() if name == DOUBT and fact.value]
+        for fact in doubts:
+            if not scopes:
+                self._put(replace(fact, value=None, source=source, as_of=max(as_of, fact.as_of)))
+            elif fact.part in scopes:
+                self._put(replace(fact, value=None, source=source, as_of=as_of))
+
     def _merge(self, prior: Key, surviving: Key) -> None:
         prior = self._resolve(prior)
         if prior == surviving:
@@ -316,12 +347,12 @@ class _Draft:
         moved = dict(self._rows(surviving))
         for (attribute, part), fact in self._rows(prior).items():
             place = part or f"merged:{len(self.aliases)}"
-            moved[attribute, place] = replace(fact, key=surviving, part=place)
+            held = moved.get((attribute, place))
+            if held is None or held.as_of < fact.as_of:  # both names may have had facts of one visit
+                moved[attribute, place] = replace(fact, key=surviving, part=place)
         self._write(prior, {})
         self._write(surviving, moved)
         self.aliases = {**self.aliases, prior: surviving}
-        if prior in self.doubted:
-            self.doubted = (self.doubted - {prior}) | {surviving}
 
     def _write(self, key: Key, rows: Rows) -> None:
         number = _shard(key)
@@ -331,6 +362,9 @@ class _Draft:
             shard[key] = rows
         else:
             shard.pop(key, None)
+        doubted = any(name == DOUBT and fact.value for (name, _), fact in rows.items())
+        if doubted is not (key in self.doubted):
+            self.doubted ^= {key}
         after = _entries(rows.values())
         for entry in before - after:
             self._reindex(entry, key, present=False)
@@ -346,6 +380,15 @@ class _Draft:
             part[entry] = keys
         else:
             part.pop(entry, None)
+
+
+def _closed(rows: Rows, part: str) -> bool:
+    """Whether the part that `part` lies under is closed."""
+    upper, slash, _ = part.rpartition("/")
+    if not slash:
+        return False
+    closing = rows.get((CLOSED, upper))
+    return closing is not None and closing.value is True
 
 
 def _shard(key: object) -> int:
