@@ -42,6 +42,7 @@ __all__ = [
     "AssociationError",
     "Closed",
     "Event",
+    "PeerSilent",
     "Refused",
     "State",
     "Violation",
@@ -52,6 +53,10 @@ SEND_MAX = 128 * 1024  # the largest P-DATA-TF body that we send, even where the
 
 class AssociationError(PeerError):
     """What was asked for cannot be done in this state: mostly because the peer is gone already."""
+
+
+class PeerSilent(PeerError):
+    """Nothing came, or nothing was read, for as long as one may wait."""
 
 
 _ARRIVALS: dict[int, Cue] = {
@@ -139,6 +144,11 @@ class Association:
         """Whether a PDU has begun to arrive and is not complete: a deadline should run."""
         return self._reader.partial
 
+    @property
+    def frames(self) -> int:
+        """How many whole PDUs have arrived."""
+        return self._reader.count
+
     # -- what its user wants; each raises AssociationError where the table has no entry
 
     def connected(self) -> bytes:
@@ -199,7 +209,7 @@ class Association:
         except PduError as error:
             yield self._violation(error)
 
-    def transport_closed(self) -> Event | None:
+    def transport_closed(self) -> Closed | None:
         """The transport has ended; `Closed` if an association ended with it."""
         if (Cue.TRANSPORT_CLOSED, self.state) not in TABLE:
             return None

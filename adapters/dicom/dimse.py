@@ -257,9 +257,9 @@ def _decode_n(number: int, values: dict[int, bytes], has_data: bool) -> NRq | NR
         operation = CommandField(number)
     except ValueError:
         raise DimseError("the command field is of no message", clause="PS3.7 E.1") from None
-    kind: Callable[..., NRq | NRsp]
-    kind, elements = (NRsp, _N_RSP) if operation & 0x8000 else (NRq, _N_RQ)
-    return kind(operation, *_arguments(values, elements), has_data)
+    response = bool(operation & 0x8000)
+    arguments: list[Any] = [operation, *_arguments(values, _N_RSP if response else _N_RQ), has_data]
+    return NRsp(*arguments) if response else NRq(*arguments)
 
 
 def _arguments(values: dict[int, bytes], elements: tuple[_Element, ...]) -> list[Any]:

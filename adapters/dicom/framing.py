@@ -67,11 +67,13 @@ class PduReader:
     """Cuts a stream into PDUs. Any split of the stream gives the same frames.
 
     `first` are the types the first PDU may have. `data_max` is the largest P-DATA-TF body accepted;
-    zero, as at the start, refuses P-DATA-TF. After a PduError the stream has no frames any more.
+    zero, as at the start, refuses P-DATA-TF. `count` is the number of frames so far. After a PduError
+    the stream has no frames any more.
     """
 
     def __init__(self, first: frozenset[int] = ACCEPTOR_FIRST, data_max: int = 0) -> None:
         self.data_max = data_max
+        self.count = 0
         self._first: frozenset[int] | None = first
         self._part = bytearray()
         self._need = 0  # of the PDU begun in _part; 0 while its header is not complete
@@ -95,6 +97,7 @@ class PduReader:
                 if self._need == 0 or len(self._part) < self._need:
                     continue
                 whole, self._part, self._need = self._part, bytearray(), 0
+                self.count += 1
                 yield Frame(whole[0], memoryview(whole))
                 continue
             need = self._size(view, at) if end - at >= 6 else 0
@@ -103,6 +106,7 @@ class PduReader:
                 self._need = need
                 return
             at += need
+            self.count += 1
             yield Frame(view[at - need], view[at - need : at])
 
     def _complete(self, view: memoryview, at: int) -> int:
@@ -174,12 +178,15 @@ def fragment_pdus(
     return parts
 
 
-def message_pdus(context: int, command: bytes, data: bytes | memoryview | None, max_length: int) -> bytes:
-    """A whole message as one buffer: one write, so that no peer waits on a delayed acknowledgement.
+def message_pdus(
+    context: int, command: bytes, data: bytes | memoryview | None, max_length: int, *, last: bool = True
+) -> bytes:
+    """A message as one buffer: one write, so that no peer waits on a delayed acknowledgement.
 
-    `data` is None where the command says that no data set follows.
+    `data` is None where the command says that no data set follows. Where it is only the data set's
+    beginning, `last` is false and the rest follows with `fragment_pdus`.
     """
     parts = fragment_pdus(context, command, max_length, command=True)
     if data is not None:
-        parts += fragment_pdus(context, data, max_length)
+        parts += fragment_pdus(context, data, max_length, last=last)
     return b"".join(parts)
