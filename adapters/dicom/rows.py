@@ -132,7 +132,7 @@ class Judge:
         if properties["study"] is None:
             return None
         choices: Sequence[str | None] = modalities or (None,)
-        judged = [(choice, self.admits({**properties, "modality": choice})) for choice in choices]
+        judged = [(choice, self.admits({**properties, "modality": choice or None})) for choice in choices]
         admitted = tuple(choice for choice, duties in judged if duties is not None)
         duties = tuple(dict.fromkeys(duty for _, found in judged for duty in found or ()))
         return Studied(admitted, len(admitted) < len(choices), duties) if admitted else None
@@ -142,7 +142,7 @@ class Judge:
         studied = self.study(row, modalities)
         if studied is None:
             return None
-        names = tuple(name for name in studied.admitted if name is not None)
+        names = tuple(name for name in studied.admitted if name)
         if not fits(query.values(MODALITIES_IN_STUDY), names):
             return None
         changes: dict[int, bytes | None] = {}
