@@ -104,7 +104,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Tied:
-    """An obligation that depends on the row: it binds where `condition` is not surely false."""
+    """An obligation that depends on the row: it binds unless `condition` turns out false."""
 
     condition: Condition
     obligation: Obligation

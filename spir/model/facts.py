@@ -9,6 +9,7 @@ Pure: durability is an adapter's business (`adapters.backbone`).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -168,6 +169,11 @@ Rows: TypeAlias = Mapping[Slot, Fact]
 
 SHARDS = 256
 
+# The keys that one value is found under: one set while they are few, sets by shard when they are
+# many. Adding one key to a set copies it, and half of a hospital may be `in-progress`.
+Holders: TypeAlias = frozenset[Key] | tuple[frozenset[Key], ...]
+FEW = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -175,7 +181,7 @@ class Snapshot:
 
     revision: int
     shards: tuple[Mapping[Key, Rows], ...]
-    index: tuple[Mapping[tuple[str, Value], frozenset[Key]], ...]
+    index: tuple[Mapping[tuple[str, Value], Holders], ...]
     aliases: Mapping[Key, Key]
     doubted: frozenset[Key]
     joins: Mapping[str, Join]
@@ -229,7 +235,7 @@ class Snapshot:
         entry = (attribute, value)
         found = {
             key
-            for key in self.index[_shard(entry)].get(entry, frozenset())
+            for key in _members(self.index[_shard(entry)].get(entry, frozenset()))
             if key[0] == kind and self._has(key, attribute, value, at)
         }
         names = {prior[1] for prior in self.aliases if self.resolve(prior) in found}
@@ -244,7 +250,7 @@ class Snapshot:
 
 def empty_snapshot(joins: Mapping[str, Join] | None = None) -> Snapshot:
     nothing: tuple[Mapping[Key, Rows], ...] = tuple({} for _ in range(SHARDS))
-    no_index: tuple[Mapping[tuple[str, Value], frozenset[Key]], ...] = tuple({} for _ in range(SHARDS))
+    no_index: tuple[Mapping[tuple[str, Value], Holders], ...] = tuple({} for _ in range(SHARDS))
     return Snapshot(0, nothing, no_index, {}, frozenset(), joins or {})
 
 
@@ -280,7 +286,7 @@ class _Draft:
     def __init__(self, base: Snapshot) -> None:
         self.base = base
         self.shards: dict[int, dict[Key, Rows]] = {}
-        self.index: dict[int, dict[tuple[str, Value], frozenset[Key]]] = {}
+        self.index: dict[int, dict[tuple[str, Value], Holders]] = {}
         self.aliases = base.aliases
         self.doubted = base.doubted
 
@@ -374,10 +380,9 @@ class _Draft:
     def _reindex(self, entry: tuple[str, Value], key: Key, present: bool) -> None:
         number = _shard(entry)
         part = self.index.setdefault(number, dict(self.base.index[number]))
-        keys = part.get(entry, frozenset())
-        keys = keys | {key} if present else keys - {key}
-        if keys:
-            part[entry] = keys
+        holders = _changed(part.get(entry, frozenset()), key, present)
+        if holders:
+            part[entry] = holders
         else:
             part.pop(entry, None)
 
@@ -393,6 +398,26 @@ def _closed(rows: Rows, part: str) -> bool:
 
 def _shard(key: object) -> int:
     return hash(key) % SHARDS
+
+
+def _changed(holders: Holders, key: Key, present: bool) -> Holders:
+    """The holders with or without a key; empty if none is left."""
+    if isinstance(holders, tuple):
+        number = _shard(key)
+        part = holders[number] | {key} if present else holders[number] - {key}
+        parts = (*holders[:number], part, *holders[number + 1 :])
+        return parts if part or any(parts) else frozenset()
+    few = holders | {key} if present else holders - {key}
+    if len(few) <= FEW:
+        return few
+    split: list[set[Key]] = [set() for _ in range(SHARDS)]
+    for member in few:
+        split[_shard(member)].add(member)
+    return tuple(frozenset(members) for members in split)
+
+
+def _members(holders: Holders) -> Iterator[Key]:
+    return iter(holders) if isinstance(holders, frozenset) else itertools.chain.from_iterable(holders)
 
 
 def _entries(facts: Iterable[Fact]) -> set[tuple[str, Value]]:

@@ -1,0 +1,305 @@
+"""The one configuration file: `spir.toml` -> frozen settings.
+
+Unknown keys are errors that name the nearest known one. `SPIR__SECTION__KEY`
+in the environment overlays the file. Secrets come from files only. Paths are
+relative to the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from spir.errors import DocumentError, Location
+
+__all__ = ["Address", "Settings", "address", "load", "read", "schema"]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Every section refuses what it does not know."""
+
+
+class Tls(_Section, frozen=True, kw_only=True):
+    """A listener's TLS. `client_ca` demands client certificates."""
+
+    certificate: str
+    key: str
+    client_ca: str = ""
+
+
+class Site(_Section, frozen=True, kw_only=True):
+    organization: str
+    timezone: str = "UTC"
+    data: str = "var"
+    assigning_authority: str = ""  # of patient identifiers that come without one
+
+
+class Policy(_Section, frozen=True, kw_only=True):
+    documents: tuple[str, ...] = ("policies",)
+
+
+class Directory(_Section, frozen=True, kw_only=True):
+    file: str = ""
+
+
+class Hl7Source(_Section, frozen=True, kw_only=True):
+    application: str
+    facility: str = ""
+    addresses: tuple[str, ...] = ()
+    charset: str = ""
+    validate: bool = False
+
+
+class Hl7v2(_Section, frozen=True, kw_only=True):
+    listen: str = "127.0.0.1:2575"
+    sources: tuple[Hl7Source, ...] = ()
+    tls: Tls | None = None
+    allow_clear_text: bool = False
+
+
+class DicomNode(_Section, frozen=True, kw_only=True):
+    address: str
+    ae_title: str
+
+
+class DicomPeer(_Section, frozen=True, kw_only=True):
+    ae_title: str
+    addresses: tuple[str, ...] = ()
+
+
+class Dicom(_Section, frozen=True, kw_only=True):
+    listen: str = "127.0.0.1:11112"
+    ae_title: str = "SPIR"
+    pacs: DicomNode | None = None
+    peers: tuple[DicomPeer, ...] = ()
+    destinations: tuple[DicomNode, ...] = ()
+    tls: Tls | None = None
+    allow_clear_text: bool = False
+
+
+class Fhir(_Section, frozen=True, kw_only=True):
+    listen: str = "127.0.0.1:8080"
+    upstream: str = ""
+    upstream_token_file: str = ""
+    identifier_systems: dict[str, str] = {}
+    validate_writes: bool = False
+    tls: Tls | None = None
+    allow_clear_text: bool = False
+
+
+class Issuer(_Section, frozen=True, kw_only=True):
+    issuer: str
+    audience: str
+    jwks: str
+    algorithms: tuple[str, ...]
+    token_types: tuple[str, ...] = ()
+
+
+class Identity(_Section, frozen=True, kw_only=True):
+    issuers: tuple[Issuer, ...] = ()
+
+
+class Channel(_Section, frozen=True, kw_only=True):
+    """Where notifications of one channel go. `kind`: webhook, fhir-task or fhir-communication."""
+
+    url: str = ""
+    kind: str = "webhook"
+    secret_file: str = ""
+
+
+class NotifySection(_Section, frozen=True, kw_only=True):
+    channels: dict[str, Channel] = {}
+
+
+class Pdp(_Section, frozen=True, kw_only=True):
+    listen: str = "127.0.0.1:8181"
+
+
+class Audit(_Section, frozen=True, kw_only=True):
+    signing_key: str = "audit.key"
+    checkpoint_seconds: float = 60.0
+
+
+class Settings(_Section, frozen=True, kw_only=True):
+    """All of `spir.toml`. `folder` is where it lies: relative paths start there."""
+
+    site: Site
+    policy: Policy = Policy()
+    directory: Directory = Directory()
+    hl7v2: Hl7v2 | None = None
+    dicom: Dicom | None = None
+    fhir: Fhir | None = None
+    identity: Identity = Identity()
+    notify: NotifySection = NotifySection()
+    pdp: Pdp | None = None
+    audit: Audit = Audit()
+    folder: str = "."
+
+    def path(self, name: str) -> Path:
+        """A path of this file: absolute as it is, relative from the file's folder."""
+        return Path(self.folder) / name
+
+    @property
+    def data(self) -> Path:
+        return self.path(self.site.data)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.site.timezone)
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A host (name or IP, without brackets) and a port."""
+
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def address(text: str) -> Address:
+    """`host:port` or `[v6]:port`. Raises DocumentError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise DocumentError(f"`{text}` is not an address", hint="write host:port")
+    return Address(host.strip("[]"), int(port))
+
+
+def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read a file and its overlay. Raises DocumentError with the file, and the line where TOML knows it."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DocumentError(
+            "the configuration cannot be read", hint=str(error), location=Location(str(path))
+        ) from error
+    return read(text, str(path), os.environ if environment is None else environment)
+
+
+def read(text: str, name: str, environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from TOML text; `name` is the file's path, for errors and for relative paths."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DocumentError(f"this is not TOML: {error}", location=Location(name)) from error
+    _overlay(data, environment or {})
+    _refuse_unknown(data, Settings, "", name, text)
+    if "folder" in data:
+        raise DocumentError("unknown key `folder`", location=Location(name, _line(text, "folder")))
+    try:
+        settings = msgspec.convert({**data, "folder": str(Path(name).parent)}, Settings)
+    except msgspec.ValidationError as error:
+        raise DocumentError(str(error)[:1].lower() + str(error)[1:], location=Location(name)) from error
+    _check(settings, name)
+    return settings
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the configuration file."""
+    found = msgspec.json.schema(Settings)
+    found["$defs"]["Settings"]["properties"].pop("folder", None)
+    return found
+
+
+def _overlay(data: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """`SPIR__SITE__TIMEZONE=UTC` sets [site] timezone; values are JSON where they parse, else text."""
+    for name, value in sorted(environment.items()):
+        if not name.startswith("SPIR__"):
+            continue
+        *sections, key = name.removeprefix("SPIR__").lower().split("__")
+        place = data
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise DocumentError(f"`{name}` goes through `{section}`, which is no section")
+        place[key] = _value(value)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _refuse_unknown(data: Any, kind: Any, place: str, name: str, text: str) -> None:
+    struct = _struct(kind)
+    if struct is None:
+        items: Iterable[Any] = data if isinstance(data, list) else data.values() if isinstance(data, dict) else ()
+        inner = _inner(kind)
+        for item in items if inner is not None else ():
+            _refuse_unknown(item, inner, place, name, text)
+        return
+    known = [field for field in struct.__struct_fields__ if field != "folder"]
+    hints = get_type_hints(struct)
+    for key, value in data.items() if isinstance(data, dict) else ():
+        if key in known:
+            _refuse_unknown(value, hints[key], f"{place}{key}.", name, text)
+        elif key != "folder":
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+            raise DocumentError(f"unknown key `{place}{key}`", hint=hint, location=Location(name, _line(text, key)))
+
+
+def _struct(kind: Any) -> type[msgspec.Struct] | None:
+    for option in (kind, *getattr(kind, "__args__", ())):
+        if (
+            isinstance(option, type)
+            and issubclass(option, msgspec.Struct)
+            and getattr(kind, "__origin__", None) is None
+        ):
+            return option
+    return None
+
+
+def _inner(kind: Any) -> Any:
+    """The section that a list or map of sections holds; None for others."""
+    return next((argument for argument in get_args(kind) if _struct(argument)), None)
+
+
+def _line(text: str, key: str) -> int:
+    """The first line that sets `key`; 0 if it comes from the environment."""
+    bare = key.strip('"')
+    for number, line in enumerate(text.splitlines(), 1):
+        if bare in line and line.split("#")[0].strip().strip("[]").split("=")[0].strip().strip('"').endswith(bare):
+            return number
+    return next((n for n, line in enumerate(text.splitlines(), 1) if bare in line.split("#")[0]), 0)
+
+
+def _check(settings: Settings, name: str) -> None:
+    where = Location(name)
+    try:
+        ZoneInfo(settings.site.timezone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise DocumentError(f"`{settings.site.timezone}` is not a time zone", location=where) from error
+    for section in (settings.hl7v2, settings.dicom, settings.fhir):
+        if section is None:
+            continue
+        if not address(section.listen).loopback and section.tls is None and not section.allow_clear_text:
+            raise DocumentError(
+                f"clear text on `{section.listen}` beyond loopback",
+                hint="give it a [tls] section, or set allow_clear_text = true",
+                location=where,
+            )
+    if settings.pdp is not None and not address(settings.pdp.listen).loopback:
+        raise DocumentError(f"the PDP listens on loopback only, not on `{settings.pdp.listen}`", location=where)
+    if settings.fhir is not None and not settings.fhir.upstream:
+        raise DocumentError("[fhir] needs an `upstream`", location=where)
+    if settings.dicom is not None and settings.dicom.pacs is None:
+        raise DocumentError("[dicom] needs a `pacs`", location=where)

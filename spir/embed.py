@@ -1,0 +1,108 @@
+"""The engine for programs that embed it: `Engine.load("policies/").decide(request)`.
+
+The one module of the core that reads files and has a default clock, as a
+convenience for embedders; the gateway builds its rule sets itself and passes
+time in. Nothing else in the core imports this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from spir.engine.attributes import NoFacts
+from spir.engine.explain import Explanation, explain
+from spir.engine.reference import decide
+from spir.engine.ruleset import RuleSet, Site
+from spir.engine.ruling import Judged, rule
+from spir.errors import DocumentError, Location
+from spir.language.document import Documents, read_documents
+from spir.model.decision import Decision
+from spir.model.facts import View
+from spir.model.request import Request
+
+__all__ = ["SUFFIXES", "Engine", "collect", "default_vocabulary"]
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Decides by one immutable set of rules. Load a new engine to change them."""
+
+    rules: RuleSet
+    documents: Documents
+    clock: Clock = partial(datetime.now, UTC)
+
+    @classmethod
+    def load(
+        cls, *paths: str | Path, organization: str = "", timezone: str = "UTC", clock: Clock | None = None
+    ) -> Engine:
+        """Read documents from files and folders (recursively). Raises DocumentError.
+
+        `organization` is that of requests which name none; without one they
+        belong to the only jurisdiction the documents have, if it is only one.
+        """
+        documents = read_documents(collect(*paths), vocabulary_text=default_vocabulary())
+        site = Site(organization or _only_jurisdiction(documents), ZoneInfo(timezone))
+        rules = RuleSet.of(documents.policy_sets, documents.fingerprint, site)
+        return cls(rules, documents) if clock is None else cls(rules, documents, clock)
+
+    def decide(
+        self, request: Request | Mapping[str, Any], facts: View | None = None, at: datetime | None = None
+    ) -> Decision:
+        """Decide on a request, or on AuthZEN JSON that says one. Raises RequestError for malformed JSON."""
+        return decide(self.rules, _request(request), facts or NoFacts(), at or self.clock())
+
+    def rule(
+        self, request: Request | Mapping[str, Any], facts: View | None = None, at: datetime | None = None
+    ) -> Judged:
+        """Like `decide`, for judging rows by the decision afterwards."""
+        return rule(self.rules, _request(request), facts or NoFacts(), at or self.clock())
+
+    def explain(
+        self, request: Request | Mapping[str, Any], facts: View | None = None, at: datetime | None = None
+    ) -> Explanation:
+        return explain(self.rules, _request(request), facts or NoFacts(), at or self.clock())
+
+
+def collect(*paths: str | Path) -> dict[str, str]:
+    """Texts of all documents at these paths, by path. Raises DocumentError for what cannot be read."""
+    files: dict[str, str] = {}
+    for path in map(Path, paths):
+        if not path.exists():
+            raise DocumentError(f"`{path}` does not exist")
+        found = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES) if path.is_dir() else [path]
+        for file in found:
+            try:
+                files[str(file)] = file.read_text("utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise DocumentError("cannot be read as UTF-8 text", location=Location(str(file))) from error
+    return files
+
+
+def default_vocabulary() -> str:
+    """The text of the vocabulary that ships with the distribution. Raises DocumentError where it is missing."""
+    package = Path(__file__).resolve().parent
+    for place in (package.parent / "mappings", package / "data" / "mappings"):
+        file = place / "vocabulary.yaml"
+        if file.is_file():
+            return file.read_text("utf-8")
+    raise DocumentError("the default vocabulary is not installed", hint="install spir-suite again")
+
+
+def _request(given: Request | Mapping[str, Any]) -> Request:
+    return given if isinstance(given, Request) else Request.from_json(given)
+
+
+def _only_jurisdiction(documents: Documents) -> str:
+    paths = {found.jurisdiction for found in documents.policy_sets}
+    longest = max(paths, key=len, default="")
+    return longest if all(longest == path or longest.startswith(f"{path}/") or not path for path in paths) else ""
