@@ -16,7 +16,7 @@ __all__ = ["everything", "hospital", "of", "patient_id", "transaction"]
 
 Resource: TypeAlias = dict[str, Any]
 
-_ATTENDING = {"reference": "Practitioner/prac-1001", "display": "Dr. Placeholder Li"}
+_ATTENDING = {"reference": "Practitioner/prac-1001", "display": "Dr. Li Min"}
 _HOSPITAL = {"reference": "Organization/org-hospital-a"}
 
 

@@ -53,6 +53,7 @@ def instance(one: Person, plan: Plan, number: int, image: int) -> Dataset:
     meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = UID(uid("implementation"))
+    meta.ImplementationVersionName = "SPIR-SANDBOX"
     made.file_meta = meta
     return made
 

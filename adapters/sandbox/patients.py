@@ -1,9 +1,11 @@
 """A dozen invented patients: who they are, and which studies they have.
 
-Nobody here exists. The Chinese family name is the word for sandbox, the others
-are words for things that stand in for other things, the telephone numbers have
-no valid prefix and the streets are in no town. Patient identifiers are P001 to
-P012 of the assigning authority HIS, FHIR system urn:oid:1.2.3.
+Nobody here exists. Wang Xiaoming is the Chinese John Doe, the family name Shahe
+is the word for sandbox, the Western names are words for things that stand in
+for other things; the telephone numbers have no valid prefix and the streets are
+in no town. Patient identifiers are P001 to P012 of the assigning authority HIS,
+FHIR system urn:oid:1.2.3. P001 is the patient of the story; P012 is the same
+man registered twice by mistake, until an HL7 v2 A40 merges the two.
 
 Every UID is derived from names by UUID version 5 under the 2.25 root, so two
 runs make the same studies (PS3.5 B.2 describes the root).
@@ -113,10 +115,11 @@ class StaffMember:
 
 
 STAFF = (
-    StaffMember("dr.li", "1001", "Li", "Placeholder", "physician"),
-    StaffMember("dr.wang", "1002", "Wang", "Placeholder", "physician"),
-    StaffMember("nurse.zhao", "2001", "Zhao", "Placeholder", "nurse"),
-    StaffMember("tech.chen", "3001", "Chen", "Placeholder", "radiographer"),
+    StaffMember("dr.li", "1001", "Li", "Min", "physician"),
+    StaffMember("dr.chen", "1002", "Chen", "Hao", "physician"),
+    StaffMember("dr.zhao", "1003", "Zhao", "Lin", "physician"),
+    StaffMember("nurse.sun", "2001", "Sun", "Placeholder", "nurse"),
+    StaffMember("tech.qian", "3001", "Qian", "Placeholder", "radiographer"),
 )
 
 _PENICILLIN = ("91936005", "Allergy to penicillin")
@@ -149,12 +152,12 @@ def _us(accession: str, date: str, *more: Series) -> Plan:
 
 PEOPLE = (
     Person(
-        "P001", "Shahe", "Meihua", ("沙盒", "美华"), "19700101", "F", _PENICILLIN,
+        "P001", "Wang", "Xiaoming", ("王", "小明"), "19650314", "M", _PENICILLIN,
         (_cr("A0001", "20261102"), _dx("A0002", "20261103"), _ct("A0003", "20261104"),
          _mr("A0004", "20261105"), _us("A0005", "20261106")),
     ),
     Person(
-        "P002", "Fixture", "Frieda", ("", ""), "19550612", "F", _LATEX,
+        "P002", "Dong", "Oujinniu", ("東", "區璡紐"), "19710902", "F", _LATEX,
         (_ct("A0006", "20261007", _SR), _cr("A0007", "20261008")),
     ),
     Person(
@@ -176,7 +179,7 @@ PEOPLE = (
     Person("P010", "Mockup", "Maurice", ("", ""), "20000229", "M", _PEANUT, (_cr("A0019", "20260518"),)),
     Person("P011", "Shahe", "Ning", ("沙盒", "宁"), "19951224", "O", _LATEX, (_mr("A0020", "20261119"),)),
     Person(
-        "P012", "Stand-In", "Stella", ("", ""), "19690721", "F", _SEAFOOD,
+        "P012", "Wang", "Xiao Ming", ("王", "小明"), "19650314", "M", _SEAFOOD,
         (_ct("A0021", "20260310"), _us("A0022", "20260311")),
     ),
 )  # fmt: skip

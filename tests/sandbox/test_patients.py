@@ -14,6 +14,8 @@ from adapters.sandbox.patients import PEOPLE, person, uid
 from adapters.sandbox.write import main, write_dicom, write_fhir
 from tests.wire.peers import require
 
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+
 
 def test_there_are_a_dozen_patients_with_ids_of_one_authority():
     assert [one.id for one in PEOPLE] == [f"P{number:03}" for number in range(1, 13)]
@@ -46,8 +48,8 @@ def test_no_two_instances_share_a_uid_and_no_two_studies_an_accession_number():
 
 
 def test_a_name_in_two_scripts_keeps_both_groups():
-    assert person("P001").dicom_name == "Shahe^Meihua=沙盒^美华"
-    assert person("P002").dicom_name == "Fixture^Frieda"
+    assert person("P001").dicom_name == "Wang^Xiaoming=王^小明"
+    assert person("P004").dicom_name == "Phantom^Peter"
 
 
 def test_two_runs_make_the_same_instances():
@@ -91,10 +93,15 @@ def test_writing_makes_a_file_for_each_instance_and_a_bundle_for_each_patient(tm
 
 
 def test_the_bundles_in_the_fixtures_are_those_that_are_made(tmp_path):
-    fixtures = Path(__file__).parents[2] / "fixtures" / "fhir"
     made = {path.name: path for path in write_fhir(tmp_path)}
     for name in ("hospital.json", "P001.json"):
-        assert made[name].read_bytes() == (fixtures / name).read_bytes()
+        assert made[name].read_bytes() == (FIXTURES / "fhir" / name).read_bytes()
+
+
+def test_the_instances_in_the_fixtures_are_those_that_are_made(tmp_path):
+    held = {path.read_bytes() for path in (FIXTURES / "dicom").glob("*.dcm")}
+    made = {path.read_bytes() for path in write_dicom(tmp_path)}
+    assert len(held) == 3 and held <= made
 
 
 @pytest.mark.peer("dicom3tools")

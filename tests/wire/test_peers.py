@@ -41,7 +41,7 @@ def test_find_gives_rows(tools):
 
 def test_a_name_in_two_scripts_survives_orthanc(tools):
     (row,) = tools.find("PatientID=P001", "StudyInstanceUID=" + CR, "PatientName").rows
-    assert row["PatientName"] == "Shahe^Meihua=沙盒^美华"
+    assert row["PatientName"] == "Wang^Xiaoming=王^小明"
 
 
 def test_move_delivers_to_storescp(orthanc, tools, storescp):
