@@ -7,7 +7,7 @@ return the bytes to be written. Timers and sockets are the shell's: it runs the 
 after each change of `state` while `artim` is true, and closes the transport, once everything is
 written, when `closing` is true.
 
-Events are the PDUs themselves, `Frame` for P-DATA-TF, and three of our own: `Violation` and `Refused`
+Events are the PDUs themselves, `Frame` or `Through` for P-DATA-TF, and three of our own: `Violation` and `Refused`
 carry a reply that the shell must write; `Closed` says the transport went away.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from adapters.dicom.framing import ACCEPTOR_FIRST, DATA_MAX, REQUESTOR_FIRST, Frame, PduReader
+from adapters.dicom.framing import ACCEPTOR_FIRST, DATA_MAX, REQUESTOR_FIRST, Frame, PduReader, Through
 from adapters.dicom.item import AbortReason, AbortSource, PduError
 from adapters.dicom.negotiation import AcceptedContext, agreed
 from adapters.dicom.pdu import (
@@ -97,7 +97,7 @@ class Closed:
     """The transport went away without a release."""
 
 
-Event: TypeAlias = Pdu | Frame | Violation | Refused | Closed
+Event: TypeAlias = Pdu | Frame | Through | Violation | Refused | Closed
 
 
 class Association:
@@ -173,6 +173,14 @@ class Association:
         if self.state is not State.READY:
             self._step(Cue.DATA_WANTED)
 
+    def let_through(self, context: int, largest: int) -> None:
+        """Pass the rest of the data set on `context` on raw, as `Through`; see `framing.PduReader`."""
+        self._reader.let_through(context, largest)
+
+    def hold_back(self) -> None:
+        """Frame everything again."""
+        self._reader.hold_back()
+
     def release(self) -> bytes:
         self._step(Cue.RELEASE_WANTED)
         return encode(ReleaseRequest())
@@ -198,7 +206,7 @@ class Association:
             return
         try:
             for frame in self._reader.feed(data):
-                if frame.type == PduType.P_DATA_TF and self.state is State.READY:
+                if self.state is State.READY and (isinstance(frame, Through) or frame.type == PduType.P_DATA_TF):
                     yield frame
                     continue
                 event = self._arrive(frame)
@@ -235,8 +243,10 @@ class Association:
         self.closing = self.closing or effect.close
         return action
 
-    def _arrive(self, frame: Frame) -> Event | None:
+    def _arrive(self, frame: Frame | Through) -> Event | None:
         """One PDU outside the plain flow of data."""
+        if isinstance(frame, Through):
+            return frame if self.state is State.AWAITING_RELEASE else None
         pdu = None if frame.type == PduType.P_DATA_TF else decode(frame.type, frame.body)
         contexts = agreed(self.request, pdu) if self.request and isinstance(pdu, AssociateAccept) else {}
         action = self._step(_ARRIVALS[frame.type])

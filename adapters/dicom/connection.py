@@ -47,7 +47,7 @@ from adapters.dicom.dimse import (
     MessageAssembler,
     encode_command,
 )
-from adapters.dicom.framing import Frame, fragment_pdus, message_pdus, pdvs
+from adapters.dicom.framing import Frame, Through, fragment_pdus, message_pdus, pdvs
 from adapters.dicom.item import AbortReason, AbortSource, PduError
 from adapters.dicom.pdu import (
     Abort,
@@ -105,6 +105,7 @@ class Connection(asyncio.Protocol):
         self._choked = False
         self._unchoked: asyncio.Future[None] | None = None
         self._odd = b""
+        self._torn = False  # a PDU was begun by a relay and not finished
         self._outgoing: Relay | None = None  # that takes what comes here
         self._incoming: Connection | None = None  # whose relay writes here
         self._deadlines = Deadlines(association, limits, self._expire)
@@ -161,29 +162,43 @@ class Connection(asyncio.Protocol):
 
     async def skip_data(self) -> None:
         """Let the rest of the data set that is arriving go by, if one is."""
-        while (self._queue and isinstance(self._queue[0], DataFragment)) or (
-            not self._queue and self._assembler.data_context
-        ):
+        while self._data_context():
             if (await self.next_fragment()).last:
                 return
 
     async def relay_data(self, target: Connection, context: int) -> int:
         """Pass the rest of the data set that is arriving on to `target`, on its `context`; its size.
 
-        Its command must have been sent. Raises AssociationEnded or PeerSilent; if the target is the
-        one that ended, this side goes on, and `skip_data` lets the rest go by.
+        Its command must have been sent. Raises AssociationEnded or PeerSilent. If the target is the
+        one that ended (`error.connection`), this side goes on, and `skip_data` lets the rest go by. If it
+        is not, the target must be aborted: it has a part of a message.
         """
-        relay = Relay(target, context)
+        here = self._data_context()
+        if not here:
+            raise AssociationError("no data set is arriving that could be relayed")
+        relay = Relay(target, context, here)
         while not relay.done and self._queue:
             relay.take(await self.next_fragment())
             await target.drain()
+        if relay.done:
+            return await relay.finish(0.0)
+        if relay.through:
+            self.association.let_through(context, target.association.send_max)
         self._outgoing, target._incoming = relay, self
         self._settle()
         try:
             return await relay.finish(self.limits.stall)
         finally:
             self._outgoing = target._incoming = None
+            self.association.hold_back()
             self._settle()
+
+    def _data_context(self) -> int:
+        """The context of the data set whose next fragment is to be taken or to arrive; 0 if there is none."""
+        if not self._queue:
+            return self._assembler.data_context
+        first = self._queue[0]
+        return first.context if isinstance(first, DataFragment) else 0
 
     def send(
         self, context: int, command: Command, data: bytes | memoryview | None = None, *, last: bool = True
@@ -194,12 +209,13 @@ class Connection(asyncio.Protocol):
             data = self._even(data, last)
         self._write(message_pdus(context, encode_command(command), data, self.association.send_max, last=last))
 
-    def send_data(self, context: int, data: bytes | memoryview, *, last: bool) -> None:
-        """Write more of a data set. Pieces may be odd: the fragments stay even (PS3.8 Annex E)."""
+    def send_data(self, context: int, data: bytes | memoryview, *, last: bool, exact: bool = False) -> None:
+        """Write more of a data set. Pieces may be odd: the fragments stay even (PS3.8 Annex E), unless
+        they have to be `exact`, as another peer made them."""
         self.association.send()
-        data = self._even(data, last)
+        data = data if exact else self._even(data, last)
         if data or last:
-            self.write_parts(fragment_pdus(context, data, self.association.send_max, last=last))
+            self._write(b"".join(fragment_pdus(context, data, self.association.send_max, last=last)))
 
     @property
     def choked(self) -> bool:
@@ -329,14 +345,14 @@ class Connection(asyncio.Protocol):
                 self._handle(event)
             else:
                 self._parsing = self.association.receive(self._unparsed.popleft()) if self._unparsed else None
-        if self._outgoing is not None:
-            self._outgoing.flush()
         self._settle()
 
     def _handle(self, event: Event) -> None:
         match event:
             case Frame():
                 self._handle_data(event)
+            case Through():
+                self._handle_through(event)
             case Violation(error, reply):
                 self._write(reply)
                 self._end(f"the peer broke the protocol: {error}", event)
@@ -357,11 +373,21 @@ class Connection(asyncio.Protocol):
             for value in pdvs(frame.body):
                 event = self._assembler.feed(value)
                 if relay is not None and not relay.done and isinstance(event, DataFragment):
-                    relay.take(event, frame)
+                    relay.take(event)
                 elif event is not None:
                     self._put(event)
         except PduError as error:
             self._violate(error)
+
+    def _handle_through(self, piece: Through) -> None:
+        """Bytes for the relay; if that has failed meanwhile, they go by, as fragments of nothing."""
+        relay, context = self._outgoing, self._assembler.data_context
+        if piece.last:
+            self._assembler.finish_data()
+        if relay is not None and not relay.done:
+            relay.take_through(piece)
+        elif context:
+            self._put(DataFragment(context, piece.raw[:0], piece.last))
 
     def _violate(self, error: PduError) -> None:
         """A violation that the state machine cannot see: of messages, or of time."""
@@ -403,13 +429,18 @@ class Connection(asyncio.Protocol):
     # -- writing
 
     def _write(self, data: bytes | memoryview) -> None:
-        if self._transport is not None and data:
+        if self._transport is None or not data:
+            return
+        if self._torn:
+            self._transport.abort()  # anything more would be read as part of the unfinished PDU
+        else:
             self._transport.write(data)
 
-    def write_parts(self, parts: list[bytes | memoryview]) -> None:
-        """Write whole PDUs that `association.send` allows."""
+    def write_through(self, raw: memoryview, unfinished: bool) -> None:
+        """Write PDUs as they are; `unfinished` if they end within one."""
         if self._transport is not None:
-            self._transport.writelines(parts)
+            self._torn = unfinished
+            self._transport.write(raw)
 
     def _even(self, data: bytes | memoryview, last: bool) -> bytes | memoryview:
         """`data` after the byte left over from before it; an odd byte too many is left for later."""

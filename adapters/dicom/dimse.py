@@ -352,6 +352,10 @@ class MessageAssembler:
         self._context = context
         return self._arrive() if last else None
 
+    def finish_data(self) -> None:
+        """The last of the data set has gone by another way (`framing.Through`)."""
+        self._data, self._context = False, 0
+
     def _judge(self, context: int, command: bool) -> None:
         if context not in self.contexts:
             raise PduError("a value came on a presentation context that was not accepted", clause="PS3.8 9.3.5.1")

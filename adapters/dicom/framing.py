@@ -26,6 +26,7 @@ __all__ = [
     "Frame",
     "PduReader",
     "Pdv",
+    "Through",
     "fragment_pdus",
     "message_pdus",
     "pdvs",
@@ -54,6 +55,16 @@ class Frame(NamedTuple):
         return self.raw[6:]
 
 
+class Through(NamedTuple):
+    """Raw bytes of data PDUs that go through unassembled. `size`: the bytes of data set in PDUs that
+    begin in it; `open`: it ends within a PDU; `last`: the data set ends with it."""
+
+    raw: memoryview
+    size: int
+    open: bool
+    last: bool
+
+
 class Pdv(NamedTuple):
     """One presentation data value: `command` and `last` from the message control header (E.2)."""
 
@@ -69,6 +80,9 @@ class PduReader:
     `first` are the types the first PDU may have. `data_max` is the largest P-DATA-TF body accepted;
     zero, as at the start, refuses P-DATA-TF. `count` is the number of frames so far. After a PduError
     the stream has no frames any more.
+
+    `let_through` is for bulk: the PDUs of one data set then pass as they arrive, whatever part of them
+    has come, with no copy. A PDU that holds anything else than one fragment of it is framed as ever.
     """
 
     def __init__(self, first: frozenset[int] = ACCEPTOR_FIRST, data_max: int = 0) -> None:
@@ -77,13 +91,24 @@ class PduReader:
         self._first: frozenset[int] | None = first
         self._part = bytearray()
         self._need = 0  # of the PDU begun in _part; 0 while its header is not complete
+        self._through: tuple[int, int] | None = None  # context id and largest body of what goes through
+        self._left = 0  # of the PDU that is going through
+        self._final = False  # whether it is the last of its data set
 
     @property
     def partial(self) -> bool:
         """Whether a PDU has begun and is not complete."""
-        return bool(self._part)
+        return bool(self._part) or self._left > 0
 
-    def feed(self, data: bytes | memoryview) -> Iterator[Frame]:
+    def let_through(self, context: int, largest: int) -> None:
+        """From the next PDU on, and until the data set ends: on `context`, bodies up to `largest`."""
+        self._through, self._final = (context, largest), False
+
+    def hold_back(self) -> None:
+        """Frame everything again; a PDU that has begun to go through still does."""
+        self._through = None
+
+    def feed(self, data: bytes | memoryview) -> Iterator[Frame | Through]:
         """Frames completed by `data`, which must not change afterwards. Raises PduError.
 
         Exhaust the iterator before the next call. PDUs that lie within `data` are views of it; one
@@ -100,6 +125,15 @@ class PduReader:
                 self.count += 1
                 yield Frame(whole[0], memoryview(whole))
                 continue
+            if self._left or self._through is not None:
+                upto, size = self._run(view, at)
+                if upto > at:
+                    last = self._final and not self._left
+                    if last:
+                        self._through = None
+                    yield Through(view[at:upto], size, self._left > 0, last)
+                    at = upto
+                    continue
             need = self._size(view, at) if end - at >= 6 else 0
             if need == 0 or end - at < need:
                 self._part += view[at:]
@@ -108,6 +142,24 @@ class PduReader:
             at += need
             self.count += 1
             yield Frame(view[at - need], view[at - need : at])
+
+    def _run(self, view: memoryview, at: int) -> tuple[int, int]:
+        """How far the bytes from `at` on may go through, and how much of a data set begins there."""
+        end, size = len(view), 0
+        while True:
+            step = min(self._left, end - at)
+            at += step
+            self._left -= step
+            if self._left or self._final or self._through is None or end - at < _DATA_HEAD.size:
+                return at, size
+            kind, length, value, context, control = _DATA_HEAD.unpack_from(view, at)
+            on, largest = self._through
+            if kind != _DATA or value + 4 != length or context != on or control & 1 or length > largest:
+                return at, size
+            self._judge_data(length)
+            self.count += 1
+            self._left, self._final = length + 6, bool(control & 2)
+            size += value - 2
 
     def _complete(self, view: memoryview, at: int) -> int:
         """Move bytes of `view` into the begun PDU, its header first; returns how far."""

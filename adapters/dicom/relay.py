@@ -1,7 +1,8 @@
 """SHELL: the rest of one data set, passed from one connection to another as it arrives.
 
-It works inside the source's callback: no task and no future for each fragment, and no copy where the
-PDUs fit the target as they are. Back-pressure: while the target is choked, the source is not read.
+It works inside the source's callback, with no task and no future for each fragment. Where PDUs fit
+the target as they are, they go through as bytes, uncopied and even before they are complete; else
+their fragments are wrapped anew. Back-pressure: while the target is choked, the source is not read.
 """
 
 from __future__ import annotations
@@ -11,12 +12,10 @@ from typing import Protocol
 
 from adapters.dicom.association import Association, PeerSilent
 from adapters.dicom.dimse import DataFragment
-from adapters.dicom.framing import Frame
+from adapters.dicom.framing import Through
 from spir.errors import PeerError
 
 __all__ = ["Relay", "Target"]
-
-_PDU_AND_PDV_HEADS = 12
 
 
 class Target(Protocol):
@@ -30,63 +29,54 @@ class Target(Protocol):
     @property
     def aligned(self) -> bool: ...
 
-    def write_parts(self, parts: list[bytes | memoryview]) -> None: ...
+    def write_through(self, raw: memoryview, unfinished: bool) -> None: ...
 
-    def send_data(self, context: int, data: bytes | memoryview, *, last: bool) -> None: ...
+    def send_data(self, context: int, data: bytes | memoryview, *, last: bool, exact: bool = False) -> None: ...
 
 
 class Relay:
-    """To `target`, there on `context`. `size`: bytes of the data set passed; `done`: no more to pass."""
+    """To `target`, there on `context`. `size`: bytes of the data set passed; `done`: no more to pass.
 
-    __slots__ = ("_context", "_outcome", "_parts", "done", "size", "target")
+    `through`: PDUs go as they are, and fragments that had to be framed go in their own sizes between
+    them. Decided once: an odd byte held back by the target would be overtaken otherwise.
+    """
 
-    def __init__(self, target: Target, context: int) -> None:
+    __slots__ = ("_context", "_outcome", "done", "size", "target", "through")
+
+    def __init__(self, target: Target, context: int, source_context: int) -> None:
         self.target = target
         self.size = 0
         self.done = False
+        self.through = target.aligned and context == source_context
         self._context = context
-        self._parts: list[bytes | memoryview] = []
         self._outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def take(self, event: DataFragment, frame: Frame | None = None) -> None:
-        """Pass a fragment on; as the PDU that it came in, where it came alone and may go so."""
-        if self._fits(event, frame):
-            assert frame is not None
-            self._parts.append(frame.raw)
-        else:
-            self.flush()
-            try:
-                self.target.send_data(self._context, event.fragment, last=event.last)
-            except PeerError as error:
-                self.fail(error)
-                return
+    def take(self, event: DataFragment) -> None:
+        """Pass on a fragment that was framed, in PDUs of our own."""
+        try:
+            self.target.send_data(self._context, event.fragment, last=event.last, exact=self.through)
+        except PeerError as error:
+            self.fail(error)
+            return
         self.size += len(event.fragment)
         if event.last:
-            self.flush()
-            self.done = True
-            if not self._outcome.done():
-                self._outcome.set_result(None)
+            self._succeed()
 
-    def _fits(self, event: DataFragment, frame: Frame | None) -> bool:
-        return (
-            frame is not None
-            and len(frame.raw) == len(event.fragment) + _PDU_AND_PDV_HEADS
-            and len(frame.raw) - 6 <= self.target.association.send_max
-            and event.context == self._context
-            and self.target.aligned
-            and self.target.association.established
-        )
+    def take_through(self, piece: Through) -> None:
+        """Pass on bytes of PDUs as they are."""
+        self.target.write_through(piece.raw, piece.open)
+        self.size += piece.size
+        if piece.last:
+            self._succeed()
 
-    def flush(self) -> None:
-        """Write what was taken since the last time."""
-        if self._parts:
-            parts, self._parts = self._parts, []
-            self.target.write_parts(parts)
+    def _succeed(self) -> None:
+        self.done = True
+        if not self._outcome.done():
+            self._outcome.set_result(None)
 
     def fail(self, error: PeerError) -> None:
         if not self.done:
             self.done = True
-            self._parts.clear()
             if not self._outcome.done():
                 self._outcome.set_exception(error)
 
