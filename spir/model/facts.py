@@ -293,7 +293,8 @@ class _Draft:
     def apply(self, change: Change) -> None:
         match change:
             case Assert(fact):
-                self._put(replace(fact, key=self._resolve(fact.key)))
+                key = self._resolve(fact.key)
+                self._put(fact if key == fact.key else replace(fact, key=key))
             case Retract(key, attribute, part, source, as_of):
                 self._retract(self._resolve(key), attribute, part, source, as_of)
             case Merge(prior, surviving):
@@ -362,7 +363,7 @@ class _Draft:
 
     def _write(self, key: Key, rows: Rows) -> None:
         number = _shard(key)
-        before = _entries(self._rows(key).values())
+        old = self._rows(key)
         shard = self.shards.setdefault(number, dict(self.base.shards[number]))
         if rows:
             shard[key] = rows
@@ -371,10 +372,11 @@ class _Draft:
         doubted = any(name == DOUBT and fact.value for (name, _), fact in rows.items())
         if doubted is not (key in self.doubted):
             self.doubted ^= {key}
-        after = _entries(rows.values())
-        for entry in before - after:
+        gone = _entries(fact for slot, fact in old.items() if rows.get(slot) is not fact)
+        come = _entries(fact for slot, fact in rows.items() if old.get(slot) is not fact)
+        for entry in gone and gone - _entries(rows.values()):  # another part may still have it
             self._reindex(entry, key, present=False)
-        for entry in after - before:
+        for entry in come - gone:
             self._reindex(entry, key, present=True)
 
     def _reindex(self, entry: tuple[str, Value], key: Key, present: bool) -> None:
@@ -402,6 +404,8 @@ def _shard(key: object) -> int:
 
 def _changed(holders: Holders, key: Key, present: bool) -> Holders:
     """The holders with or without a key; empty if none is left."""
+    if present and key in (holders[_shard(key)] if isinstance(holders, tuple) else holders):
+        return holders
     if isinstance(holders, tuple):
         number = _shard(key)
         part = holders[number] | {key} if present else holders[number] - {key}
