@@ -103,7 +103,7 @@ class ThreadedAsgi:
 
     def __init__(self, app: App, what: str, host: str, port: int, *, sandbox: bool) -> None:
         fence(what, host, sandbox)
-        self._app = app
+        self.app = app
         self._place = (host, port)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -119,7 +119,7 @@ class ThreadedAsgi:
         listener = socket.create_server(self._place, family=family, backlog=128)
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
-            self._app, lifespan="off", access_log=False, log_level="warning", timeout_graceful_shutdown=1
+            self.app, lifespan="off", access_log=False, log_level="warning", timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)

@@ -22,7 +22,7 @@ __all__ = ["SandboxFhir"]
 _FHIR_JSON = "application/fhir+json"
 
 
-class SandboxFhir:
+class SandboxFhir(ThreadedAsgi):
     """Holds the invented patients' charts unless given other `resources`.
 
     `asked` keeps (method, path and query) of the last requests, so that a test
@@ -41,22 +41,7 @@ class SandboxFhir:
         self.shelf = Shelf(capacity)
         self.shelf.fill(chart.everything() if resources is None else resources)
         self.asked: list[tuple[str, str]] = []
-        self.app = application(self.answer)
-        self._server = ThreadedAsgi(self.app, "sandbox FHIR store", host, port, sandbox=sandbox)
-
-    @property
-    def port(self) -> int:
-        return self._server.port
-
-    @property
-    def base(self) -> str:
-        return self._server.base
-
-    def start(self) -> None:
-        self._server.start()
-
-    def stop(self) -> None:
-        self._server.stop()
+        super().__init__(application(self.answer), "sandbox FHIR store", host, port, sandbox=sandbox)
 
     def answer(self, request: Request) -> Reply:
         """One request, one reply; never raises for what a client sends."""

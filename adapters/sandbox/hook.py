@@ -35,7 +35,7 @@ def signature(secret: bytes, body: bytes) -> str:
     return f"sha256={hmac.new(secret, body, hashlib.sha256).hexdigest()}"
 
 
-class SandboxHook:
+class SandboxHook(ThreadedAsgi):
     """`deliveries` grows with what was accepted, at most the last 1000. Without a `secret` nothing is checked.
 
     `failing` > 0 answers that many requests with 503 first: for tests of retries.
@@ -49,21 +49,7 @@ class SandboxHook:
         self.refused = 0
         self.deliveries: list[Delivery] = []
         self._arrived = threading.Condition()
-        self._server = ThreadedAsgi(application(self.answer), "sandbox webhook", host, port, sandbox=sandbox)
-
-    @property
-    def port(self) -> int:
-        return self._server.port
-
-    @property
-    def base(self) -> str:
-        return self._server.base
-
-    def start(self) -> None:
-        self._server.start()
-
-    def stop(self) -> None:
-        self._server.stop()
+        super().__init__(application(self.answer), "sandbox webhook", host, port, sandbox=sandbox)
 
     def wait(self, count: int, timeout: float = 10.0) -> bool:
         """Whether at least `count` deliveries have arrived, waiting up to `timeout` seconds for them."""
