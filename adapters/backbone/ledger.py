@@ -43,7 +43,8 @@ def restored(connection: apsw.Connection, joins: Mapping[str, Join] | None = Non
     """The store as it was when the last transaction was committed."""
     store = FactStore(empty_snapshot(joins))
     [(revision,)] = connection.execute("select facts from revision")
-    store.apply(_history(connection), revision=revision)
+    store.apply(_merges(connection))
+    store.load((_fact(*row) for row in connection.execute("select * from fact")), revision)
     return store
 
 
@@ -96,13 +97,10 @@ class Ledger:
         return len(gone)
 
 
-def _history(connection: apsw.Connection) -> Iterator[Change]:
-    """Changes that lead from nothing to what is stored; merges first, so that facts find their place."""
+def _merges(connection: apsw.Connection) -> Iterator[Change]:
     long_ago = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
     for kind, prior, surviving in connection.execute("select kind, prior, surviving from alias order by sequence"):
         yield Merge((kind, prior), (kind, surviving), "", long_ago)
-    for row in connection.execute("select * from fact"):
-        yield Assert(_fact(*row))
 
 
 def _fact(

@@ -268,6 +268,17 @@ class FactStore:
         self.snapshot = draft.finish(self.snapshot.revision + 1 if revision is None else revision)
         return self.snapshot
 
+    def load(self, facts: Iterable[Fact], revision: int) -> Snapshot:
+        """Put stored facts where they were, whatever their age; the way back after a restart."""
+        found: dict[Key, dict[Slot, Fact]] = {}
+        for fact in facts:
+            found.setdefault(fact.key, {})[fact.attribute, fact.part] = fact
+        draft = _Draft(self.snapshot)
+        for key, rows in found.items():
+            draft.load(key, rows)
+        self.snapshot = draft.finish(revision)
+        return self.snapshot
+
     def forget(self, gone: Iterable[tuple[Key, str, str]]) -> Snapshot:
         """Drop (key, attribute, part) as if it had never been: for tombstones and facts that are long over.
 
@@ -304,6 +315,9 @@ class _Draft:
                     self._put(Fact(self._resolve(key), DOUBT, True, source, as_of, scope))
             case Settle(key, source, as_of, scopes):
                 self._settle(self._resolve(key), source, as_of, scopes)
+
+    def load(self, key: Key, rows: Rows) -> None:
+        self._write(key, {**self._rows(key), **rows})
 
     def forget(self, key: Key, slot: Slot) -> None:
         rows = self._rows(key)

@@ -46,14 +46,14 @@ def decode(data: bytes | str) -> Any:
 
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC with six digits of a second, so that text order is time order."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def pack(value: Any) -> Any:
     """Data that `encode` takes, from a value; `unpack` brings it back. Sets come out sorted."""
-    if value is None or isinstance(value, (str, int)):
+    if type(value) is str or value is None or isinstance(value, (str, int)):  # most are text: the cheap test first
         return value
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, MappingProxyType, Mapping)):
         return {f"${key}" if key.startswith("$") else key: pack(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [pack(item) for item in value]
