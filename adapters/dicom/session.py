@@ -30,6 +30,7 @@ from spir.record.event import AuditEvent, EventKind, Outcome
 
 __all__ = [
     "DELIVERED",
+    "NO_AUDIT",
     "Bounds",
     "Call",
     "Caller",
@@ -53,6 +54,7 @@ __all__ = [
 # Obligations that any session can carry out: the notifications are committed with the record.
 DELIVERED = frozenset(("notify", "trigger", "audit"))
 MAX_PATIENTS = 1000  # in one audit record
+NO_AUDIT = "the audit trail does not work now"
 
 
 class ClientGone(PeerError):
@@ -192,6 +194,7 @@ class Trail:
     notes: dict[str, Any] = field(default_factory=dict)
     partial: bool = False
     recorded: bool = False
+    notified: bool = False
     _patients: dict[str, None] = field(default_factory=dict)
     _duties: dict[Obligation, None] = field(default_factory=dict)
 
@@ -205,14 +208,24 @@ class Trail:
     def owes(self, duties: tuple[Obligation, ...]) -> None:
         self._duties.update(dict.fromkeys(duties))
 
+    def opening(self) -> Commit:
+        """The record of a release, to be durable before the first instance moves; `commit` records how it ended."""
+        event = self._event(Status.PENDING, Outcome.PARTIAL if self.partial else Outcome.SUCCESS)
+        return Commit(Record(event), *self._notices(event))
+
     def commit(self, status: int, outcome: Outcome) -> Commit:
         """The record, and the notifications that the obligations ask for, in one transaction."""
         self.recorded = True
         event = self._event(status, outcome)
         released = outcome in (Outcome.SUCCESS, Outcome.PARTIAL)
-        duties = self._duties if released else ()
-        notices = [Notify(notification(duty, self._notice(duty, event))) for duty in duties if _is_sent(duty)]
-        return Commit(Record(event), *notices)
+        return Commit(Record(event), *(self._notices(event) if released else ()))
+
+    def _notices(self, event: AuditEvent) -> list[Notify]:
+        """Once for each operation, with the first record that says something was released."""
+        if self.notified:
+            return []
+        self.notified = True
+        return [Notify(notification(duty, self._notice(duty, event))) for duty in self._duties if _is_sent(duty)]
 
     def _event(self, status: int, outcome: Outcome) -> AuditEvent:
         ruling, service = self.ruling, self.call.model.service
@@ -250,7 +263,7 @@ def conclude(trail: Trail, response: Response, outcome: Outcome, data: bytes | N
     except ClientGone:
         raise
     except SpirError as error:
-        response, data = call.response(status_of(error, call.model.service), "the audit trail does not work now"), None
+        response, data = call.response(status_of(error, call.model.service), NO_AUDIT), None
     if data is not None and isinstance(response, CGetRsp | CMoveRsp):
         response = replace(response, has_data=True)
     yield Answer(Message(call.context, response, data))

@@ -91,8 +91,13 @@ NARROWED = AskPeer(
         RQ,
         data(
             {
-                0x00080020: "", 0x00080030: "", MODALITIES: "CR\\DX", PATIENT_NAME: "",
-                PATIENT_ID: "P001", 0x00100021: "", STUDY_UID: "",
+                0x00080020: "",
+                0x00080030: "",
+                MODALITIES: "CR\\DX",
+                PATIENT_NAME: "",
+                PATIENT_ID: "P001",
+                0x00100021: "",
+                STUDY_UID: "",
             },
             "STUDY",
         ),
