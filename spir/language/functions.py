@@ -51,7 +51,18 @@ class Parameter:
         """The value as the function's meaning takes it. Raises Invalid."""
         if self.types and type_of(value) not in self.types:
             raise Invalid
-        return self.read(value) if self.read is not None else value
+        try:
+            return self.read(value) if self.read is not None else value
+        except (OverflowError, ValueError) as error:
+            raise Invalid from error
+
+    def accepts(self, value: Value) -> bool:
+        """Whether the value can be meant here at all."""
+        try:
+            self.take(value)
+        except Invalid:
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +360,6 @@ _ALL = (
     _conversion("string", _SCALARS, _string, "string"),
     _conversion("bool", ("string", "bool"), _bool, "bool"),
     _conversion("bytes", ("string", "bytes"), _bytes, "bytes"),
-    _conversion("dyn", (), _itself, ""),
     Function(
         "timestamp",
         (Parameter("value", ("string", "int", "timestamp"), _timestamp, "a time as `2026-01-31T08:00:00Z`"),),

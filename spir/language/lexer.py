@@ -1,0 +1,262 @@
+"""The words of a CEL condition: text to tokens, each with its place.
+
+The lexical grammar is CEL's, without unsigned integers. Nothing is decided
+here about meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from spir.errors import ConditionError, Location
+
+__all__ = ["Source", "Token", "TokenStream", "Word", "short", "tokens"]
+
+MAX_TEXT = 64 * 1024
+
+
+class Word(Enum):
+    NAME = "name"
+    QUOTED_NAME = "quoted name"
+    INT = "whole number"
+    DOUBLE = "number"
+    STRING = "text"
+    BYTES = "bytes"
+    SIGN = "sign"
+    END = "end of the condition"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """`text` as it is written; `value` of a literal as it is meant; `at` is the offset into the text."""
+
+    word: Word
+    text: str
+    at: int
+    value: int | float | str | bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A condition's text, and where it begins in its document."""
+
+    text: str
+    location: Location | None = None
+
+    def place(self, at: int) -> Location:
+        """The place of an offset: in the document if it is known, else in the text itself.
+
+        A column of 0 in `location` says that columns of the document are not known.
+        """
+        line = self.text.count("\n", 0, at)
+        column = at - (self.text.rfind("\n", 0, at) + 1)
+        if self.location is None:
+            return Location("condition", line + 1, column + 1)
+        start = self.location
+        return Location(start.file, start.line + line, start.column + column if start.column else 0)
+
+    def error(self, message: str, at: int, hint: str = "") -> ConditionError:
+        return ConditionError(message, hint=hint, location=self.place(at))
+
+
+_TOKEN = re.compile(
+    r"""
+    (?P<space>   [\t\n\f\r\ ]+ | //[^\n]* )
+  | (?P<text>    (?:[bB][rR]?|[rR])? (?: \"\"\" | ''' | " | ' ) )
+  | (?P<double>  (?: \d*\.\d+ (?:[eE][+-]?\d+)? | \d+[eE][+-]?\d+ ) )
+  | (?P<int>     (?: 0[xX][0-9a-fA-F]+ | \d+ ) )
+  | (?P<name>    [A-Za-z_][A-Za-z0-9_]* )
+  | (?P<quoted>  `[A-Za-z0-9_./ -]+` )
+  | (?P<sign>    && | \|\| | == | != | <= | >= | [<>+\-*/%!?:.,()\[\]{}] )
+    """,
+    re.VERBOSE | re.ASCII,
+)
+
+_ESCAPE = re.compile(
+    r"\\(?:([abfnrtv\\?\"'`])|([0-3][0-7][0-7])|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))|\\", re.ASCII
+)
+_LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+def tokens(source: Source) -> list[Token]:
+    """All tokens, the last of them END. Raises ConditionError."""
+    if len(source.text) > MAX_TEXT:
+        raise source.error("the condition is too long", 0, hint=f"at most {MAX_TEXT} characters are read")
+    return [*_scan(source), Token(Word.END, "", len(source.text))]
+
+
+def _scan(source: Source) -> Iterator[Token]:
+    at = 0
+    while at < len(source.text):
+        found = _TOKEN.match(source.text, at)
+        if found is None:
+            raise _stray(source, at)
+        kind, text = str(found.lastgroup), found.group()
+        if kind == "text":
+            token = _quoted(source, at, text)
+            yield token
+            at += len(token.text)
+            continue
+        if kind != "space":
+            yield _plain(source, kind, text, at)
+        at = found.end()
+
+
+def _stray(source: Source, at: int) -> ConditionError:
+    hints = {"=": "equality is `==`", "&": "and is `&&`", "|": "or is `||`", ";": "a condition is one expression"}
+    letter = source.text[at]
+    return source.error(f"`{letter}` means nothing here", at, hint=hints.get(letter, ""))
+
+
+def _plain(source: Source, kind: str, text: str, at: int) -> Token:
+    match kind:
+        case "int":
+            _refuse_suffix(source, text, at)
+            return Token(Word.INT, text, at, _whole(text))
+        case "double":
+            _refuse_suffix(source, text, at)
+            number = float(text)
+            if number in (float("inf"), float("-inf")):
+                raise source.error(f"`{text}` is too large for a number", at)
+            return Token(Word.DOUBLE, text, at, number)
+        case "name":
+            return Token(Word.NAME, text, at)
+        case "quoted":
+            return Token(Word.QUOTED_NAME, text, at, text[1:-1])
+        case _:
+            return Token(Word.SIGN, text, at)
+
+
+def _whole(text: str) -> int:
+    """Longer than 20 digits is out of range whatever it is: not computed, as that takes quadratic time."""
+    digits = text[2:].lstrip("0") if text[:2] in ("0x", "0X") else text.lstrip("0")
+    if len(digits) > 20:
+        return 10**20
+    return int(text, 16) if text[:2] in ("0x", "0X") else int(text)
+
+
+def _refuse_suffix(source: Source, text: str, at: int) -> None:
+    end = at + len(text)
+    after = source.text[end : end + 1]
+    if after in ("u", "U"):
+        raise source.error(
+            f"`{text}{after}`: unsigned numbers are not part of the language", at, hint="leave out the u"
+        )
+    if after.isalnum() or after == "_":
+        raise source.error(f"`{text}{after}` is neither a number nor a name", at)
+
+
+def _quoted(source: Source, at: int, opening: str) -> Token:
+    quote = opening.lstrip("bBrR")
+    prefix = opening[: len(opening) - len(quote)].lower()
+    end = _closing(source, at + len(opening), quote, raw="r" in prefix)
+    if end < 0:
+        raise source.error(f"the text that begins with `{opening}` does not end", at, hint=f"close it with `{quote}`")
+    body = source.text[at + len(opening) : end]
+    whole = source.text[at : end + len(quote)]
+    if "b" in prefix:
+        return Token(Word.BYTES, whole, at, _bytes(source, body, at, raw="r" in prefix))
+    return Token(Word.STRING, whole, at, body if "r" in prefix else _unescaped(source, body, at + len(opening)))
+
+
+def _closing(source: Source, at: int, quote: str, raw: bool) -> int:
+    """The offset of the closing quote; -1 if there is none (a short quote must close on its line)."""
+    text = source.text
+    while at < len(text):
+        if text.startswith(quote, at):
+            return at
+        if text[at] in "\r\n" and len(quote) == 1:
+            return -1
+        at += 2 if text[at] == "\\" and not raw else 1
+    return -1
+
+
+def _unescaped(source: Source, body: str, at: int) -> str:
+    def meant(found: re.Match[str]) -> str:
+        letter, octal, byte, short, long = found.groups()
+        if letter is not None:
+            return _LETTERS.get(letter, letter)
+        digits = byte or short or long
+        if octal is None and digits is None:
+            raise source.error(f"`{body[found.start() : found.start() + 2]}` is no escape", at + found.start())
+        code = int(octal, 8) if octal else int(digits, 16)
+        if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
+            raise source.error(f"`{found.group()}` is no character", at + found.start())
+        return chr(code)
+
+    return _ESCAPE.sub(meant, body)
+
+
+def _bytes(source: Source, body: str, at: int, raw: bool) -> bytes:
+    if raw:
+        return body.encode("utf-8")
+    made, last = bytearray(), 0
+    for found in _ESCAPE.finditer(body):
+        made += body[last : found.start()].encode("utf-8") + _byte(source, found, at)
+        last = found.end()
+    return bytes(made + body[last:].encode("utf-8"))
+
+
+def _byte(source: Source, found: re.Match[str], at: int) -> bytes:
+    letter, octal, byte, _, _ = found.groups()
+    if letter is not None:
+        return _LETTERS.get(letter, letter).encode("ascii")
+    if octal is None and byte is None:
+        raise source.error(
+            f"`{found.group()}` is no escape in bytes", at + found.start(), hint="write \\x and two digits"
+        )
+    return bytes((int(octal, 8) if octal else int(byte, 16),))
+
+
+class TokenStream:
+    """The tokens of a condition, one after the other. It never goes past END."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.tokens = tokens(source)
+        self.index = 0
+
+    @property
+    def token(self) -> Token:
+        return self.tokens[self.index]
+
+    def following(self, ahead: int = 1) -> Token:
+        return self.tokens[min(self.index + ahead, len(self.tokens) - 1)]
+
+    def advance(self) -> Token:
+        token = self.token
+        if token.word is not Word.END:
+            self.index += 1
+        return token
+
+    def at(self, sign: str) -> bool:
+        return self.token.word is Word.SIGN and self.token.text == sign
+
+    def take(self, sign: str) -> bool:
+        """Go past this sign if it is the next token."""
+        if self.at(sign):
+            self.index += 1
+            return True
+        return False
+
+    def expect(self, sign: str) -> None:
+        """Go past this sign. Raises ConditionError if something else comes."""
+        if not self.take(sign):
+            raise self.unexpected(self.token, f"`{sign}` is expected here")
+
+    def error(self, message: str, token: Token, hint: str = "") -> ConditionError:
+        return self.source.error(message, token.at, hint)
+
+    def unexpected(self, token: Token, hint: str = "") -> ConditionError:
+        if token.word is Word.END:
+            return self.error("the condition ends too early", token, hint)
+        return self.error(f"`{short(token.text)}` is not expected here", token, hint)
+
+
+def short(text: str) -> str:
+    """Quoted input in a message: one line, not too long."""
+    plain = " ".join(text.split())
+    return plain if len(plain) <= 60 else f"{plain[:57]}..."
