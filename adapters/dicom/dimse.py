@@ -266,12 +266,10 @@ def _arguments(values: dict[int, bytes], elements: tuple[_Element, ...]) -> list
     arguments = []
     for element in elements:
         value = values.get(element.number)
-        if value:
-            arguments.append(element.read(value))
-        elif element.default is ...:
+        found = element.read(value) if value else element.default
+        if element.default is ... and found in (..., ""):
             raise DimseError(f"the command set lacks (0000,{element.number:04X})")
-        else:
-            arguments.append(element.default)
+        arguments.append(found)
     return arguments
 
 
