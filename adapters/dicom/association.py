@@ -196,26 +196,32 @@ class Association:
 
     def violate(self, error: PduError) -> Violation | None:
         """The user of the association found the violation (in a message, say); None if it is over."""
-        return None if self._deaf or self.state is State.IDLE else self._violation(error)
+        return None if self._over else self._violation(error)
 
     # -- what comes from the transport
 
     def receive(self, data: bytes | memoryview) -> Iterator[Event]:
         """The events in `data`; exhaust the iterator before anything else is received."""
-        if self._deaf:
+        if self._over:
             return
         try:
             for frame in self._reader.feed(data):
+                if self._over:
+                    return
                 if self.state is State.READY and (isinstance(frame, Through) or frame.type == PduType.P_DATA_TF):
                     yield frame
                     continue
                 event = self._arrive(frame)
                 if event is not None:
                     yield event
-                if self._deaf or self.state is State.IDLE:
-                    return
         except PduError as error:
-            yield self._violation(error)
+            if not self._over:
+                yield self._violation(error)
+
+    @property
+    def _over(self) -> bool:
+        """Whether nothing that comes has a meaning any more; so may it be between two events."""
+        return self._deaf or self.state is State.IDLE
 
     def transport_closed(self) -> Closed | None:
         """The transport has ended; `Closed` if an association ended with it."""
