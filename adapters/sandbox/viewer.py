@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -93,6 +93,10 @@ class Viewer:
         if self._server is not None:
             self._server.ae.shutdown()
             self._server = None
+
+    def ask(self, peer: tuple[str, int, str]) -> None:
+        """Ask this peer from now on: (address, port, AE title)."""
+        self._config = replace(self._config, peer=peer)
 
     def counts(self) -> Counter[str]:
         """How many instances have been delivered, by modality."""
