@@ -239,6 +239,6 @@ def message_pdus(
     beginning, `last` is false and the rest follows with `fragment_pdus`.
     """
     parts = fragment_pdus(context, command, max_length, command=True)
-    if data is not None:
+    if data or (data is not None and last):  # stock peers choke on an empty fragment that is not the last
         parts += fragment_pdus(context, data, max_length, last=last)
     return b"".join(parts)

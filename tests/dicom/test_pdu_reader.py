@@ -213,6 +213,10 @@ def test_an_empty_data_set_still_has_its_last_fragment():
     assert message_pdus(1, b"command!", b"", 16384) == data((1, 3, b"command!")) + data((1, 2, b""))
 
 
+def test_the_beginning_of_a_data_set_may_be_empty_and_is_then_not_sent():
+    assert message_pdus(1, b"command!", b"", 16384, last=False) == data((1, 3, b"command!"))
+
+
 def test_a_message_without_a_data_set_has_only_its_command():
     assert message_pdus(1, b"command!", None, 16384) == data((1, 3, b"command!"))
 
