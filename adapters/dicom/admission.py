@@ -1,0 +1,144 @@
+"""Who may associate, and with which presentation contexts (PS3.8 9.3.2 to 9.3.4, PS3.7 D.3.3).
+
+Pure. A peer is known by its calling AE title and the address it calls from,
+both, and then by whatever else it shows of itself; an AE title alone is a
+name that anybody can write. What is in no table is refused, context by context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from adapters.dicom.negotiation import own_user
+from adapters.dicom.pdu import (
+    AssociateAccept,
+    AssociateRequest,
+    PresentationContextItem,
+    PresentationResultItem,
+    ResultReason,
+    RoleSelection,
+    UserIdentityAc,
+)
+from adapters.dicom.tables import Service, tables
+from spir.errors import DocumentError
+from spir.exchange import Credentials, UserIdentity
+
+__all__ = ["Peer", "accepted", "credentials_of", "is_known", "offered", "refused", "upstream_request"]
+
+MAX_LENGTH = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A client that may associate: its AE title, and the addresses or networks it calls from."""
+
+    ae_title: str
+    addresses: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.addresses:
+            raise DocumentError(f"the DICOM peer `{self.ae_title}` has no addresses", hint="say where it calls from")
+        for address in self.addresses:
+            try:
+                ip_network(address, strict=False)
+            except ValueError as error:
+                raise DocumentError(
+                    f"`{address}` is no address or network", hint="as 10.1.2.3 or 10.1.2.0/24"
+                ) from error
+
+    def calls_from(self, address: str) -> bool:
+        try:
+            caller = ip_address(address)
+        except ValueError:
+            return False
+        mapped = getattr(caller, "ipv4_mapped", None)
+        return any((mapped or caller) in ip_network(one, strict=False) for one in self.addresses)
+
+
+def is_known(peers: Iterable[Peer], ae_title: str, address: str) -> bool:
+    return any(peer.ae_title == ae_title and peer.calls_from(address) for peer in peers)
+
+
+def credentials_of(request: AssociateRequest, address: str, certificate: bytes) -> Credentials:
+    """What the peer showed of itself."""
+    shown = request.user.identity
+    identity = UserIdentity(shown.type, shown.primary, shown.secondary) if shown else None
+    return Credentials("dicom", address, ae_title=request.calling, certificate=certificate, user_identity=identity)
+
+
+def offered(request: AssociateRequest) -> tuple[PresentationContextItem, ...]:
+    """The proposed contexts that we relay, each with the transfer syntaxes that we can read; ids as proposed."""
+    found = []
+    for context in request.contexts:
+        syntaxes = tuple(one for one in context.transfer_syntaxes if tables().supports(context.abstract_syntax, one))
+        if syntaxes:
+            found.append(PresentationContextItem(context.id, context.abstract_syntax, syntaxes))
+    return tuple(found)
+
+
+def refused(request: AssociateRequest) -> tuple[str, ...]:
+    """The abstract syntaxes that we do not relay at all, each once."""
+    names = dict.fromkeys(context.abstract_syntax for context in request.contexts)
+    return tuple(name for name in names if tables().model(name) is None)
+
+
+def upstream_request(request: AssociateRequest, called: str, calling: str) -> AssociateRequest:
+    """The association to ask the PACS for: the contexts we relay under the same ids, the client's roles in
+    storage (C-GET), and its maximum length, so that PDUs may pass as they are. Nothing of its identity."""
+    contexts = offered(request)
+    names = {context.abstract_syntax for context in contexts}
+    roles = tuple(role for role in request.user.roles if role.sop_class in names and _is_storage(role.sop_class))
+    return AssociateRequest(called, calling, contexts, own_user(_least(request.user.max_length), roles=roles))
+
+
+def accepted(request: AssociateRequest, upstream: AssociateAccept | None) -> AssociateAccept:
+    """The answer to the client: what the PACS accepted of what we relay, and a refusal of everything else."""
+    results = {answer.id: answer for answer in upstream.contexts} if upstream else {}
+    contexts = tuple(_result(context, results) for context in request.contexts)
+    shown = request.user.identity
+    asked = {role.sop_class for role in request.user.roles}
+    roles = tuple(role for role in upstream.user.roles if role.sop_class in asked) if upstream else ()
+    user = own_user(
+        _least(upstream.user.max_length if upstream else 0),
+        roles=_no_more_than(roles, request.user.roles),
+        async_window=(1, 1) if request.user.async_window else None,
+        identity_response=UserIdentityAc() if shown and shown.response_requested else None,
+    )
+    return AssociateAccept(request.called, request.calling, contexts, user)
+
+
+def _result(context: PresentationContextItem, results: Mapping[int, PresentationResultItem]) -> PresentationResultItem:
+    if tables().model(context.abstract_syntax) is None:
+        return _refusal(context, ResultReason.ABSTRACT_SYNTAX_NOT_SUPPORTED)
+    answer = results.get(context.id)
+    if answer is None:
+        return _refusal(context, ResultReason.TRANSFER_SYNTAXES_NOT_SUPPORTED)
+    if not answer.accepted:
+        return _refusal(context, answer.result)
+    if not tables().supports(context.abstract_syntax, answer.transfer_syntax):
+        return _refusal(context, ResultReason.TRANSFER_SYNTAXES_NOT_SUPPORTED)
+    return PresentationResultItem(context.id, ResultReason.ACCEPTANCE, answer.transfer_syntax)
+
+
+def _refusal(context: PresentationContextItem, result: int) -> PresentationResultItem:
+    return PresentationResultItem(context.id, result, context.transfer_syntaxes[0])
+
+
+def _no_more_than(given: Iterable[RoleSelection], asked: Iterable[RoleSelection]) -> tuple[RoleSelection, ...]:
+    """The roles given, never more than was asked for (PS3.7 D.3.3.4)."""
+    wanted = {role.sop_class: role for role in asked}
+    return tuple(
+        RoleSelection(role.sop_class, role.scu and wanted[role.sop_class].scu, role.scp and wanted[role.sop_class].scp)
+        for role in given
+    )
+
+
+def _is_storage(sop_class: str) -> bool:
+    model = tables().model(sop_class)
+    return model is not None and model.service is Service.STORE
+
+
+def _least(length: int) -> int:
+    return min(length or MAX_LENGTH, MAX_LENGTH)
