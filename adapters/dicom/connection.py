@@ -67,6 +67,7 @@ Arrival: TypeAlias = (
 )
 Cause: TypeAlias = Abort | Violation | Refused | Closed
 
+_ACKNOWLEDGED_ANYWAY = 64 * 1024  # a read this large moves the window, which the kernel tells at once
 _EVENT_WEIGHT = 256  # bytes an event weighs beside its data, so that floods of tiny ones count too
 
 
@@ -315,7 +316,8 @@ class Connection(asyncio.Protocol):
         self._settle()
 
     def data_received(self, data: bytes) -> None:
-        _acknowledge(self._socket)
+        if len(data) < _ACKNOWLEDGED_ANYWAY:
+            _acknowledge(self._socket)
         if self._parsing is not None:
             self._unparsed.append(data)
             return

@@ -144,22 +144,29 @@ class PduReader:
             yield Frame(view[at - need], view[at - need : at])
 
     def _run(self, view: memoryview, at: int) -> tuple[int, int]:
-        """How far the bytes from `at` on may go through, and how much of a data set begins there."""
-        end, size = len(view), 0
-        while True:
-            step = min(self._left, end - at)
-            at += step
-            self._left -= step
-            if self._left or self._final or self._through is None or end - at < _DATA_HEAD.size:
-                return at, size
-            kind, length, value, context, control = _DATA_HEAD.unpack_from(view, at)
+        """How far the bytes from `at` on may go through, and how much of a data set begins there.
+
+        The innermost loop of bulk: once round it for each PDU.
+        """
+        end, size, unpack = len(view), 0, _DATA_HEAD.unpack_from
+        at += self._left
+        if self._through is not None and not self._final:
             on, largest = self._through
-            if kind != _DATA or value + 4 != length or context != on or control & 1 or length > largest:
-                return at, size
-            self._judge_data(length)
-            self.count += 1
-            self._left, self._final = length + 6, bool(control & 2)
-            size += value - 2
+            largest = min(largest, self.data_max, DATA_MAX)  # what is longer is framed, and judged there
+            while end - at >= _DATA_HEAD.size:
+                kind, length, value, context, control = unpack(view, at)
+                if kind != _DATA or context != on or control & 1:
+                    break
+                if value + 4 != length or not _OVERHEAD <= length <= largest:
+                    break
+                self.count += 1
+                size += value - 2
+                at += length + 6
+                if control & 2:
+                    self._final = True
+                    break
+        self._left = max(at - end, 0)
+        return min(at, end), size
 
     def _complete(self, view: memoryview, at: int) -> int:
         """Move bytes of `view` into the begun PDU, its header first; returns how far."""
