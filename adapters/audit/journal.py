@@ -12,19 +12,20 @@ rolled back, and then goes on from what is stored.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from adapters.audit.keys import site_key
 from adapters.audit.pseudonym import Pseudonyms
 from spir.errors import Unavailable
-from spir.record.canonical import timestamp
 from spir.record.event import AuditEvent
 from spir.record.tree import Frontier, leaf_hash
 
-__all__ = ["START", "Journal", "chained"]
+__all__ = ["START", "Journal", "chained", "columns"]
 
 START = bytes(32)  # the chain value before the first record
 SAVE_EVERY = 1024
@@ -42,6 +43,7 @@ create table if not exists audit_checkpoint (size integer primary key, time text
 create table if not exists audit_state (
     only integer primary key check (only = 1), size integer not null, peaks blob not null, site text not null);
 """
+SEARCHED = ("time", "kind", "protocol", "operation", "subject", "outcome")
 INSERT = "insert into audit values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -91,7 +93,7 @@ class Journal:
         leaf = leaf_hash(data)
         sequence = self._frontier.size + 1
         connection.execute(INSERT, (sequence, *columns(kept), data, leaf, self._chain))
-        for patient in kept.patients:
+        for patient in kept.get("patients", ()):
             connection.execute("insert into audit_patient values (?, ?)", (patient, sequence))
         self._frontier.append(leaf)
         self._chain = chained(self._chain, leaf)
@@ -127,14 +129,6 @@ class Journal:
         connection.execute("update audit_state set size = ?, peaks = ?", (self._frontier.size, bytes(self._frontier)))
 
 
-def columns(event: AuditEvent) -> tuple[str, str, str, str, str, str, str]:
+def columns(body: Mapping[str, Any]) -> tuple[str, ...]:
     """What a row is searched by: time, kind, protocol, operation, subject, outcome, effect."""
-    return (
-        timestamp(event.time),
-        event.kind.value,
-        event.protocol,
-        event.operation,
-        event.subject,
-        event.outcome.value,
-        event.decision.effect.value if event.decision else "",
-    )
+    return (*(body[name] for name in SEARCHED), body.get("decision", {}).get("effect", ""))

@@ -15,19 +15,25 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
-from spir.model.decision import Atom, Clause, Decision
-from spir.model.request import Request
+from adapters.audit.swift import dumps
 from spir.model.value import Value
-from spir.record.canonical import body, encode, pack
+from spir.record.canonical import DROPPED, body, encode, pack
 from spir.record.event import AuditEvent
 
 __all__ = ["ATTRIBUTES", "DETAILS", "DIGESTED", "Pseudonyms"]
 
 DIGESTED = frozenset(
-    {"resource.id", "resource.patient.id", "resource.study", "resource.series", "context.patient_session"}
+    {
+        "patients",
+        "resource.id",
+        "resource.patient.id",
+        "resource.study",
+        "resource.series",
+        "context.patient_session",
+    }
 )
 
 
@@ -72,37 +78,29 @@ LONGEST_TEXT = 256
 MOST_ITEMS = 64
 
 
-@dataclass(frozen=True, slots=True)
 class Pseudonyms:
     """The site's key (32 bytes) and its lists: attribute paths and keys of `detail` that may be kept."""
 
-    key: bytes = field(repr=False)
-    attributes: frozenset[str] = ATTRIBUTES
-    details: frozenset[str] = DETAILS
+    def __init__(self, key: bytes, attributes: frozenset[str] = ATTRIBUTES, details: frozenset[str] = DETAILS) -> None:
+        self._key = key
+        self.attributes = attributes
+        self.details = details
+        self.digest = lru_cache(maxsize=8192)(self._digest)
 
-    def digest(self, text: str) -> str:
+    def _digest(self, text: str) -> str:
         """What stands for `text`: the same for the same site, 128 bits."""
-        return f"hmac:{hmac.digest(self.key, text.encode('utf-8', 'backslashreplace'), 'sha256').hex()[:32]}"
+        return f"hmac:{hmac.digest(self._key, text.encode('utf-8', 'backslashreplace'), 'sha256').hex()[:32]}"
 
-    def sealed(self, event: AuditEvent) -> tuple[AuditEvent, bytes]:
-        """The event as it may be kept, and its canonical bytes; their `dropped` counts what was left out."""
+    def sealed(self, event: AuditEvent) -> tuple[dict[str, Any], bytes]:
+        """The body that may be kept, and its canonical bytes; its `dropped` counts what was left out."""
         ids = _clear_ids(event)
-        sieve = _Sieve(self)
-        kept = replace(
-            event,
-            operation=self._without(event.operation[:LONGEST_TEXT], ids),
-            subject=self._without(event.subject[:LONGEST_TEXT], ids),
-            patients=tuple(dict.fromkeys(self.digest(patient) for patient in event.patients)),
-            decision=event.decision and sieve.decision(event.decision),
-            request=event.request and sieve.request(event.request),
-            detail=sieve.detail(event.detail),
-        )
-        given = body(kept)
+        sieve = _Sieve(self, ids)
+        given = body(event, sieve)
         if sieve.dropped:
             given["dropped"] = sieve.dropped
-        return kept, self._scrubbed(encode(given), ids)
+        return given, self._scrubbed(dumps(given), ids)
 
-    def _without(self, text: str, ids: Iterable[str]) -> str:
+    def without(self, text: str, ids: Iterable[str]) -> str:
         for id in ids:
             text = text.replace(id, self.digest(id))
         return text
@@ -110,7 +108,7 @@ class Pseudonyms:
     def _scrubbed(self, data: bytes, ids: Iterable[str]) -> bytes:
         """The bytes without any clear id, wherever somebody may have put it: a reason's text, say."""
         for id in ids:
-            needle = encode(id)[1:-1]
+            needle = dumps(id)[1:-1]
             if needle in data:
                 data = data.replace(needle, self.digest(id).encode())
         return data
@@ -127,67 +125,40 @@ def _clear_ids(event: AuditEvent) -> set[str]:
 
 
 class _Sieve:
-    """One event's passage: what it lets through, and how much it dropped."""
+    """One event's passage (a `canonical.Veil`): what it lets through, and how much it dropped."""
 
-    def __init__(self, names: Pseudonyms) -> None:
+    def __init__(self, names: Pseudonyms, ids: Iterable[str]) -> None:
         self.names = names
+        self.ids = ids
         self.dropped = 0
 
-    def request(self, request: Request) -> Request:
-        subject, resource = request.subject, request.resource
-        return Request(
-            replace(subject, properties=self._properties("subject", subject.properties)),
-            replace(request.action, properties=self._properties("action", request.action.properties)),
-            replace(
-                resource,
-                id=self.names.digest(resource.id) if resource.id else "",
-                properties=self._properties("resource", resource.properties),
-            ),
-            self._properties("context", request.context),
-            request.deferred,
-        )
+    def __call__(self, path: str, value: Any) -> Any:
+        if path in self.names.attributes and _is_short(value):
+            return value
+        if path in DIGESTED:
+            return self._digested(value)
+        if path.startswith("="):
+            return self._constant(path[1:], value)
+        if path in ("operation", "subject.id"):
+            return self.names.without(value[:LONGEST_TEXT], self.ids)
+        if path.startswith("detail.") and path[7:] in self.names.details and _is_code(value):
+            return value
+        self.dropped += 1
+        return DROPPED
 
-    def decision(self, decision: Decision) -> Decision:
-        if not decision.residual.clauses:
-            return decision
-        clauses = tuple(
-            Clause(tuple(self._atom(atom) for atom in clause.atoms), clause.policies, clause.exact)
-            for clause in decision.residual.clauses
-        )
-        return replace(decision, residual=replace(decision.residual, clauses=clauses))
-
-    def detail(self, detail: Mapping[str, Any]) -> dict[str, Any]:
-        kept = {key: value for key, value in detail.items() if key in self.names.details and _is_code(value)}
-        self.dropped += len(detail) - len(kept)
-        return kept
-
-    def _properties(self, prefix: str, properties: Mapping[str, Value]) -> dict[str, Value]:
-        kept: dict[str, Value] = {}
-        for key, value in properties.items():
-            path = f"{prefix}.{key}"
-            if path in DIGESTED:
-                kept[key] = self._digested(value)
-            elif path == "resource.patient" and isinstance(value, Mapping):
-                kept[key] = self._properties(path, value)
-            elif path in self.names.attributes and _is_short(value):
-                kept[key] = value
-            else:
-                self.dropped += 1
-        return kept
-
-    def _atom(self, atom: Atom) -> Atom:
-        """Its value as it is where the attribute may be kept; else digested, so that equal still shows as equal."""
-        clear = atom.attribute in self.names.attributes or atom.op == "has"
-        value = atom.value if clear else self._digested(atom.value)
+    def _constant(self, attribute: str, value: Value) -> Value:
+        """Of a residual: as it is where the attribute may be kept; else digested, so that equals still show."""
+        value = value if attribute in self.names.attributes else self._digested(value)
         if isinstance(value, tuple) and len(value) > MOST_ITEMS:
-            value = {"count": len(value), "digest": self._digested(encode(pack(value)).decode())}
-        return replace(atom, value=value)
+            return {"count": len(value), "digest": self._digested(encode(pack(value)).decode())}
+        return value
 
     def _digested(self, value: Value) -> Value:
         if isinstance(value, tuple):
             return tuple(self._digested(item) for item in value)
-        text = value if isinstance(value, str) else encode(pack(value)).decode()
-        return self.names.digest(text)
+        if value == "":
+            return ""
+        return self.names.digest(value if isinstance(value, str) else encode(pack(value)).decode())
 
 
 def _is_short(value: Value) -> bool:

@@ -14,9 +14,10 @@ from typing import Any
 
 import apsw
 
+from adapters.audit.swift import loads
 from spir.errors import RequestError
 from spir.model.decision import Effect
-from spir.record.canonical import decode, timestamp
+from spir.record.canonical import timestamp
 from spir.record.event import AuditEvent, EventKind, Outcome
 
 __all__ = ["Found", "Page", "Query", "find", "read_event"]
@@ -76,7 +77,7 @@ def find(
     rows: list[Any] = connection.execute(
         f"select audit.seq, body from audit{joined}{where} order by audit.seq desc limit ?", (*values, limit + 1)
     ).fetchall()
-    records = tuple(Found(sequence, decode(data)) for sequence, data in rows[:limit])
+    records = tuple(Found(sequence, loads(data)) for sequence, data in rows[:limit])
     return Page(records, records[-1].sequence if len(rows) > limit else None)
 
 

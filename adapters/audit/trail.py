@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 
 import apsw
 
+from adapters.audit.swift import dumps, loads
 from spir.errors import SpirError
-from spir.record.canonical import decode, encode
 
 __all__ = ["Stored", "Trail", "TrailError", "export", "from_database", "from_export"]
 
@@ -84,13 +84,13 @@ def _grouped(rows: Iterable[tuple[int, str]]) -> Iterator[tuple[int, tuple[str, 
 def export(connection: apsw.Connection, out: BinaryIO) -> int:
     """Write the whole trail; the number of records. The file may leave the house: it holds digests, not patients."""
     trail = from_database(connection)
-    out.write(encode({"format": FORMAT}) + b"\n")
+    out.write(dumps({"format": FORMAT}) + b"\n")
     count = 0
     for record in trail.records:
         out.write(_line(record) + b"\n")
         count += 1
     for note in trail.notes:
-        out.write(encode({"checkpoint": note}) + b"\n")
+        out.write(dumps({"checkpoint": note}) + b"\n")
     return count
 
 
@@ -130,7 +130,7 @@ def _parsed(lines: Iterable[bytes]) -> Iterator[Stored]:
         try:
             record = Stored(
                 int(found["seq"]),
-                encode(found["body"]),
+                dumps(found["body"]),
                 bytes.fromhex(found["leaf"]),
                 bytes.fromhex(found["previous"]),
             )
@@ -143,7 +143,7 @@ def _parsed(lines: Iterable[bytes]) -> Iterator[Stored]:
 
 def _object(line: bytes) -> dict[str, Any] | None:
     try:
-        found = decode(line)
+        found = loads(line)
     except SpirError:
         return None
     return found if isinstance(found, dict) else None

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from adapters.audit.journal import START, chained
+from adapters.audit.journal import START, chained, columns
+from adapters.audit.swift import dumps, loads
 from adapters.audit.trail import Stored, Trail
 from spir.errors import SpirError
-from spir.record.canonical import decode, encode
 from spir.record.checkpoint import Checkpoint, CheckpointError, Key, Verify, opened
 from spir.record.tree import Frontier, leaf_hash
 
@@ -153,11 +153,7 @@ def _points(notes: Iterable[str], key: Key, check: Verify) -> tuple[dict[int, li
 def _said(body: bytes) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """Columns and patients that a body stands for; None if it is none."""
     try:
-        found = decode(body)
-        columns = [found[name] for name in ("time", "kind", "protocol", "operation", "subject", "outcome")]
-        effect = found.get("decision", {}).get("effect", "")
-        if encode(found) != body:
-            return None
-        return (*columns, effect), tuple(sorted(found.get("patients", ())))
+        found = loads(body)
+        return (columns(found), tuple(sorted(found.get("patients", ())))) if dumps(found) == body else None
     except (SpirError, KeyError, TypeError, AttributeError):
         return None

@@ -15,17 +15,19 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from spir.errors import RequestError
-from spir.model.decision import Decision
+from spir.model.decision import Clause, Decision, Effect
+from spir.model.obligation import Obligation
 from spir.model.request import Action, Entity, Request
 from spir.model.value import Value
 from spir.record.event import AuditEvent
 
-__all__ = ["FORMAT", "body", "decode", "encode", "pack", "request_of", "timestamp", "unpack"]
+__all__ = ["DROPPED", "FORMAT", "Veil", "body", "decode", "encode", "pack", "request_of", "timestamp", "unpack"]
 
 FORMAT = 1
+LARGEST = 2**63 - 1  # beyond, JSON readers begin to differ
 
 _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
 _MICROSECOND = timedelta(microseconds=1)
@@ -51,8 +53,10 @@ def timestamp(moment: datetime) -> str:
 
 def pack(value: Any) -> Any:
     """Data that `encode` takes, from a value; `unpack` brings it back. Sets come out sorted."""
-    if type(value) is str or value is None or isinstance(value, (str, int)):  # most are text: the cheap test first
+    if type(value) is str or value is None or isinstance(value, str):  # most are text: the cheap test first
         return value
+    if isinstance(value, int):
+        return value if -LARGEST <= value <= LARGEST else {"$int": str(value)}
     if isinstance(value, (dict, MappingProxyType, Mapping)):
         return {f"${key}" if key.startswith("$") else key: pack(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -78,6 +82,7 @@ def _word(value: Any) -> dict[str, Any]:
 
 _WORDS: Mapping[str, Callable[[Any], Value]] = MappingProxyType(
     {
+        "$int": int,
         "$float": float,
         "$time": datetime.fromisoformat,
         "$microseconds": lambda count: timedelta(microseconds=count),
@@ -108,25 +113,107 @@ def _read(word: str, inner: Any) -> Value:
         raise RequestError(f"`{word}` holds what it cannot hold") from error
 
 
-def body(event: AuditEvent) -> dict[str, Any]:
-    """The packed body of an event, empty parts left out. Nothing is hidden here: digests are made before."""
+Veil: TypeAlias = Callable[[str, Any], Any]  # (path, value) -> what is kept of it, or DROPPED
+
+DROPPED = object()
+
+
+def _plain(path: str, value: Any) -> Any:
+    return value
+
+
+def body(event: AuditEvent, veil: Veil = _plain) -> dict[str, Any]:
+    """The packed body of an event, empty parts left out.
+
+    Each attribute of the request, each constant of the residual, each patient
+    and each detail passes through `veil` with its path (`resource.patient.id`,
+    `patients`, `detail.rows`), which says what is kept of it.
+    """
     given: dict[str, Any] = {
         "v": FORMAT,
         "time": timestamp(event.time),
         "kind": event.kind.value,
         "protocol": event.protocol,
-        "operation": event.operation,
-        "subject": event.subject,
+        "operation": veil("operation", event.operation),
+        "subject": veil("subject.id", event.subject),
         "outcome": event.outcome.value,
     }
     if event.patients:
-        given["patients"] = list(event.patients)
+        given["patients"] = list(dict.fromkeys(veil("patients", patient) for patient in event.patients))
     if event.decision is not None:
-        given["decision"] = _decision(event.decision)
+        given["decision"] = _decision(event.decision, veil)
     if event.request is not None:
-        given["request"] = _request(event.request)
-    if event.detail:
-        given["detail"] = pack(event.detail)
+        given["request"] = _request(event.request, veil)
+    if detail := _veiled("detail", event.detail, veil):
+        given["detail"] = detail
+    return given
+
+
+def _veiled(prefix: str, properties: Mapping[str, Any], veil: Veil) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in properties.items():
+        path = f"{prefix}.{key}"
+        if path == "resource.patient" and isinstance(value, Mapping):
+            kept[key] = _veiled(path, value, veil)
+        elif (found := veil(path, value)) is not DROPPED:
+            kept[f"${key}" if key.startswith("$") else key] = pack(found)
+    return kept
+
+
+def _decision(decision: Decision, veil: Veil) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "effect": decision.effect.value,
+        "operation": veil("operation", decision.operation),
+        "facts": decision.facts,
+        "bundle": decision.bundle,
+        "matched": list(decision.matched),
+        "unknowns": [str(item) for item in decision.unknowns],
+        "reasons": [item.to_json() for item in decision.reasons],
+        "obligations": [_obligation(item) for item in decision.obligations],
+        "advice": [_obligation(item) for item in decision.advice],
+    }
+    if decision.valid_until is not None:
+        given["valid_until"] = timestamp(decision.valid_until)
+    if decision.effect is Effect.CONDITIONAL:
+        given["residual"] = [_clause(clause, veil) for clause in decision.residual.clauses]
+    return {key: item for key, item in given.items() if item not in ([], "")}
+
+
+def _obligation(item: Obligation) -> dict[str, Any]:
+    return {"id": item.id, "type": item.type, "properties": pack(item.properties)}
+
+
+def _clause(clause: Clause, veil: Veil) -> dict[str, Any]:
+    atoms = [
+        {
+            "attribute": atom.attribute,
+            "op": atom.op,
+            "value": pack(atom.value if atom.op == "has" else veil(f"={atom.attribute}", atom.value)),
+        }
+        for atom in clause.atoms
+    ]
+    return {"all": atoms, "policies": list(clause.policies), "exact": clause.exact}
+
+
+def _request(request: Request, veil: Veil) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "subject": _party("subject", request.subject, veil),
+        "action": {"name": request.action.name},
+        "resource": _party("resource", request.resource, veil),
+    }
+    if properties := _veiled("action", request.action.properties, veil):
+        given["action"]["properties"] = properties
+    if context := _veiled("context", request.context, veil):
+        given["context"] = context
+    if request.deferred:
+        given["deferred"] = sorted(request.deferred)
+    return given
+
+
+def _party(prefix: str, entity: Entity, veil: Veil) -> dict[str, Any]:
+    given: dict[str, Any] = {"type": entity.type, "id": veil(f"{prefix}.id", entity.id)}
+    if properties := _veiled(prefix, entity.properties, veil):
+        given["properties"] = properties
     return given
 
 
@@ -149,32 +236,3 @@ def request_of(record: Mapping[str, Any]) -> Request | None:
 
 def _entity(given: Mapping[str, Any]) -> Entity:
     return Entity(given["type"], given["id"], given.get("properties", {}))
-
-
-def _decision(decision: Decision) -> dict[str, Any]:
-    given = decision.to_json()
-    if decision.valid_until is not None:
-        given["valid_until"] = timestamp(decision.valid_until)
-    return {key: pack(item) for key, item in given.items() if item not in ([], None, "")}
-
-
-def _request(request: Request) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        "subject": _party(request.subject),
-        "action": {"name": request.action.name},
-        "resource": _party(request.resource),
-    }
-    if request.action.properties:
-        given["action"]["properties"] = pack(request.action.properties)
-    if request.context:
-        given["context"] = pack(request.context)
-    if request.deferred:
-        given["deferred"] = sorted(request.deferred)
-    return given
-
-
-def _party(entity: Entity) -> dict[str, Any]:
-    given: dict[str, Any] = {"type": entity.type, "id": entity.id}
-    if entity.properties:
-        given["properties"] = pack(entity.properties)
-    return given
