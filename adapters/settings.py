@@ -153,6 +153,25 @@ class Settings(_Section, frozen=True, kw_only=True):
         return self.path(self.site.data)
 
     @property
+    def database(self) -> Path:
+        """Messages, facts, audit trail and outbox."""
+        return self.data / "gateway.db"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Signed checkpoints of the audit trail; copy them to another place."""
+        return self.data / "checkpoints"
+
+    @property
+    def signing_key(self) -> Path:
+        return self.path(self.audit.signing_key)
+
+    @property
+    def origin(self) -> str:
+        """The audit trail's name in its checkpoints."""
+        return f"spir/{self.site.organization}"
+
+    @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.site.timezone)
 

@@ -32,6 +32,8 @@ SUFFIXES = (".yaml", ".yml", ".json")
 
 Clock = Callable[[], datetime]
 
+WALL_CLOCK: Clock = partial(datetime.now, UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class Engine:
@@ -39,7 +41,7 @@ class Engine:
 
     rules: RuleSet
     documents: Documents
-    clock: Clock = partial(datetime.now, UTC)
+    clock: Clock = WALL_CLOCK
 
     @classmethod
     def load(

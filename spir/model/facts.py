@@ -203,7 +203,7 @@ class Snapshot:
         rows = self.shards[_shard(key)].get(key, {})
         return tuple(sorted((f for f in rows.values() if f.value is not None), key=lambda f: f.as_of))
 
-    def keys(self) -> Iterator[Key]:
+    def every_key(self) -> Iterator[Key]:
         for shard in self.shards:
             yield from shard
 

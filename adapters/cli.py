@@ -1,0 +1,142 @@
+"""The `spir` command: the arguments of every subcommand, and nothing else.
+
+What a subcommand does is loaded when it is called. Errors of ours end in one
+line that names file, line and cure; never in a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from adapters.version import VERSION
+
+__all__ = ["main", "parser"]
+
+CONFIG = "spir.toml"
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code: 0 ok, 1 finding or denied, 2 usage or bad input."""
+    arguments = parser().parse_args(argv)
+    from spir.errors import SpirError
+
+    module, _, function = arguments.run.partition(":")
+    try:
+        return int(getattr(importlib.import_module(f"adapters.commands.{module}"), function)(arguments))
+    except SpirError as error:
+        print(f"spir: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; closing it ourselves keeps the interpreter quiet at exit.
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="spir", description="One access policy for HL7 v2, DICOM and FHIR.")
+    top.add_argument("--version", action="version", version=f"spir {VERSION}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _gateway(commands)
+    _policy(commands)
+    _operations(commands)
+    _audit(commands)
+    _environment(commands)
+    return top
+
+
+def _command(commands: Commands, name: str, run: str, help: str) -> argparse.ArgumentParser:
+    found: argparse.ArgumentParser = commands.add_parser(name, help=help, description=f"{help[:1].upper()}{help[1:]}.")
+    found.add_argument("--json", action="store_true", help="answer in JSON")
+    found.set_defaults(run=run)
+    return found
+
+
+def _group(commands: Commands, name: str, help: str) -> Commands:
+    group = commands.add_parser(name, help=help, description=f"{help[:1].upper()}{help[1:]}.")
+    return group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def _configured(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-c", "--config", default=CONFIG, help=f"configuration file (default: {CONFIG})")
+
+
+def _gateway(commands: Commands) -> None:
+    serve = _command(commands, "serve", "gateway:serve", "run the gateway")
+    _configured(serve)
+    serve.add_argument(
+        "--only", default="", help="listeners to run: any of dicom,hl7,fhir,pdp (default: all configured)"
+    )
+    demo = _command(commands, "demo", "gateway:demo", "play the story on embedded sandbox systems")
+    demo.add_argument("--once", action="store_true", help="stop at the end; exit 0 only if every step was as expected")
+    demo.add_argument("--data", default=".demo", help="folder for the demo's files (default: .demo)")
+
+
+def _policy(commands: Commands) -> None:
+    for name, help in (("eval", "decide on a request"), ("explain", "say why a request is decided as it is")):
+        command = _command(commands, name, f"policy:{name}uate" if name == "eval" else "policy:explain", help)
+        command.add_argument("-p", "--policies", action="append", default=[], help="policy files or folders")
+        command.add_argument("-r", "--request", help="AuthZEN request as JSON; - reads standard input")
+        command.add_argument("--facts", action="append", default=[], help="HL7 v2 messages to learn facts from first")
+        command.add_argument("--directory", default="", help="staff directory, to know the people in the messages")
+        command.add_argument("--at", default="", help="decide as of this moment (RFC 3339; default: now)")
+        command.add_argument("-c", "--config", default="", help="take policies, directory and site from this file")
+        if name == "explain":
+            command.add_argument("--event", type=int, help="explain the decision of this audit event instead")
+    schema = _command(commands, "schema", "policy:schema", "print the JSON Schema of a document kind")
+    schema.add_argument("kind", help="PolicySet, PermissionMap, Vocabulary or PolicyTest")
+
+
+def _operations(commands: Commands) -> None:
+    facts = _group(commands, "facts", "live facts of a gateway")
+    for name, help in (("get", "show the facts about a patient"), ("watch", "print facts as they change")):
+        command = _command(facts, name, f"facts:{name}", help)
+        _configured(command)
+        command.add_argument("key", nargs="?", default="", help="as HIS|P001, or staff:dr.li")
+        if name == "watch":
+            command.add_argument("--count", type=int, default=0, help="stop after so many changes")
+    hl7 = _group(commands, "hl7", "HL7 v2 messages")
+    send = _command(hl7, "send", "messages:send", "send messages over MLLP and show the acknowledgements")
+    _configured(send)
+    send.add_argument("files", nargs="+", help="files with one message each; - reads standard input")
+    send.add_argument("--to", default="", help="host:port (default: the listener of the configuration)")
+    listing = _command(hl7, "list", "messages:listed", "list the messages that a gateway has received")
+    _configured(listing)
+    listing.add_argument("--state", default="", choices=["", "applied", "refused", "unreadable", "received"])
+    listing.add_argument("--limit", type=int, default=50)
+    show = _command(hl7, "show", "messages:show", "show one received message as it came (contains patient data)")
+    _configured(show)
+    show.add_argument("number", type=int)
+
+
+def _audit(commands: Commands) -> None:
+    audit = _group(commands, "audit", "the audit trail")
+    verify = _command(audit, "verify", "audit:verify", "prove that nothing was changed, removed or added")
+    _configured(verify)
+    verify.add_argument("--journal", default="", help="journal file (default: that of the configuration)")
+    verify.add_argument("--key", default="", help="public key (PEM) of the checkpoints")
+    verify.add_argument("--checkpoints", default="", help="checkpoints kept elsewhere, to detect a cut-off end")
+    search = _command(audit, "search", "audit:search", "find events")
+    _configured(search)
+    search.add_argument("--patient", default="", help="clear patient id, as HIS|P001")
+    for name in ("subject", "operation", "effect", "outcome", "protocol", "since", "until"):
+        search.add_argument(f"--{name}", default="")
+    search.add_argument("--limit", type=int, default=50)
+    export = _command(audit, "export", "audit:export", "write the trail as NDJSON, ready for offline verification")
+    _configured(export)
+    export.add_argument("file")
+
+
+def _environment(commands: Commands) -> None:
+    _configured(_command(commands, "doctor", "environment:doctor", "check this installation and its configuration"))
+    config = _group(commands, "config", "the configuration file")
+    _command(config, "schema", "environment:config_schema", "print the JSON Schema of spir.toml")
+    check = _command(config, "check", "environment:config_check", "check a configuration and all it refers to")
+    _configured(check)
