@@ -403,7 +403,7 @@ def test_old_things_are_purged_a_few_at_a_time(tmp_path: Path):
         assert await database.purge(30, limit=2) == Purged(2, 2, 0)
         assert await database.purge(30, limit=2) == Purged(2, 1, 0)
         assert await database.purge(30, limit=2) == Purged(0, 0, 0)
-        assert list(database.facts.snapshot.keys()) == []
+        assert list(database.facts.snapshot.every_key()) == []
         assert await database.waiting() == {"alert": 1}
         await database.close()
 

@@ -47,7 +47,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_there_twice(tmp_path: Path)
     ]
     noted = [decode(body)["number"] for (body,) in connection.execute("select body from outbox")]
     facts = restored(connection).snapshot
-    known = [int(id.removeprefix("HIS|P")) for _, id in sorted(facts.keys())]
+    known = [int(id.removeprefix("HIS|P")) for _, id in sorted(facts.every_key())]
 
     assert set(acknowledged) <= set(kept)
     assert len(kept) == len(set(kept)) and len(acknowledged) == len(set(acknowledged))

@@ -39,7 +39,7 @@ changes = st.one_of(
 def state(snapshot: Snapshot) -> object:
     return (
         snapshot.revision,
-        {key: dict(snapshot.rows(key)) for key in sorted(snapshot.keys())},
+        {key: dict(snapshot.rows(key)) for key in sorted(snapshot.every_key())},
         dict(snapshot.aliases),
         snapshot.doubted,
         [{entry: sorted(_members(keys)) for entry, keys in part.items()} for part in snapshot.index],
@@ -78,7 +78,7 @@ def test_a_part_that_is_undone_is_as_if_it_had_never_been(tmp_path: Path):
     ledger.undo(mark)
     assert ledger.store.snapshot.revision == 0
     ledger.publish()
-    assert (ledger.store.snapshot.revision, list(ledger.store.snapshot.keys())) == (1, [("patient", "1")])
+    assert (ledger.store.snapshot.revision, list(ledger.store.snapshot.every_key())) == (1, [("patient", "1")])
 
 
 def test_merged_names_come_back_in_the_order_in_which_they_were_learnt(tmp_path: Path):
