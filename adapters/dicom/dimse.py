@@ -85,6 +85,7 @@ IDENTIFIER_MAX = 1024 * 1024
 
 _ELEMENT = struct.Struct("<HHI")
 _UID = re.compile(rb"[0-9.]{1,64}")
+_UNPRINTABLE = re.compile(rb"[^\x20-\x7e]")
 _TITLE = re.compile(rb"[\x20-\x5b\x5d-\x7e]{0,16}")
 
 
@@ -118,7 +119,8 @@ def _read_ae(value: bytes) -> str:
 
 
 def _read_lo(value: bytes) -> str:
-    return value.decode("ascii", "replace").strip(" \0")[:64]
+    """Text for people, from peers that take liberties: what is not printable ASCII becomes a question mark."""
+    return _UNPRINTABLE.sub(b"?", value.strip(b" \0")[:64]).decode("ascii").strip()
 
 
 def _write_text(value: str) -> bytes:

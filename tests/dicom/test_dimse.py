@@ -217,6 +217,11 @@ def test_a_comment_is_cut_to_what_its_field_holds():
     assert response_to(CFindRq(1, STUDY_FIND), 0xC001, "x" * 99).comment == "x" * 64
 
 
+def test_a_comment_that_is_not_plain_text_is_made_so():
+    raw = encode_command(CFindRsp(1, STUDY_FIND, 0xC000, "a\tb c")).replace(b"a\tb c", b"a\t\xe9 c")
+    assert decode_command(raw).comment == "a?? c"
+
+
 def test_only_two_statuses_are_pending():
     assert [status for status in (0, 0xFF00, 0xFF01, 0xFE00, 0xB000) if is_pending(status)] == [0xFF00, 0xFF01]
 
