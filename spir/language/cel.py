@@ -47,7 +47,7 @@ from spir.model.condition import (
     Variable,
 )
 
-__all__ = ["LOOPS", "MAX_DEPTH", "RESERVED", "ROOTS", "Declared", "parse"]
+__all__ = ["LOOPS", "MAX_DEPTH", "RESERVED", "ROOTS", "Declared", "Parser", "parse"]
 
 MAX_DEPTH = 64  # levels of the tree
 MAX_NESTING = 48  # brackets within brackets
@@ -111,14 +111,14 @@ def parse(
     `variables` are names that somebody will have bound before it is evaluated.
     """
     source = Source(text, location)
-    parser = _Parser(source, vocabulary, variables)
+    parser = Parser(source, vocabulary, variables)
     condition = parser.whole()
     if vocabulary is not None:
         vocabulary.check(condition, parser.place)
     return condition
 
 
-class _Parser(TokenStream):
+class Parser(TokenStream):
     """Recursive descent over the tokens, with precedence climbing for binary operators."""
 
     def __init__(self, source: Source, vocabulary: Declared | None, variables: Collection[str]) -> None:
@@ -282,8 +282,10 @@ class _Parser(TokenStream):
 
     def namespaced(self, token: Token) -> Condition:
         self.expect(".")
-        last = self.advance()
-        name = f"{token.text}.{last.text}"
+        return self.qualified(token, f"{token.text}.{self.advance().text}")
+
+    def qualified(self, token: Token, name: str) -> Condition:
+        """The call of a function in a namespace, from its arguments on."""
         function = FUNCTIONS.get(name)
         if function is None:
             raise self.unknown_function(token, name, [known for known in FUNCTIONS if "." in known], None)
