@@ -43,8 +43,9 @@ lint: $(VENV)/dev.stamp ## formatting, style, types, and the rules of the house
 bench: $(VENV)/dev.stamp ## measure against peers in the same run (NAME=dicom, ARGS=--quick)
 	@for name in $(NAME); do $(BIN)/python bench/$$name.py $(ARGS); done
 
-peers: $(TOOLS)/fhir_upstream.stamp ## install the real peers of the tests, where this machine allows it
+peers: ## install the real peers of the tests, where this machine allows it
 	@bash deploy/install_peers.sh
+	$(MAKE) --no-print-directory $(TOOLS)/fhir_upstream.stamp
 
 lock: ## pin the dependencies anew, with hashes and without addresses
 	@bash deploy/lock.sh $(PYTHON)
@@ -70,13 +71,15 @@ $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/core.stamp
 	$(PIP) install --no-compile --require-hashes --only-binary :all: -r requirements-dev.txt
 	touch $@
 
-# A FHIR server from npm. Without npm the tests that need it are skipped by name.
+# A FHIR server from npm. Without npm there is no stamp, and the tests that need the server are skipped by name.
 $(TOOLS)/fhir_upstream.stamp: $(wildcard tests/wire/fhir_upstream/package*.json)
-	@mkdir -p $(TOOLS)/fhir_upstream
-	if command -v npm >/dev/null && [ -n "$^" ]; then
-		cp $^ $(TOOLS)/fhir_upstream/
-		npm $(if $(filter %package-lock.json,$^),ci,install) --prefix $(TOOLS)/fhir_upstream --ignore-scripts --no-audit --no-fund --loglevel=error
-	else
+	@if ! command -v npm >/dev/null; then
 		echo "npm is not installed: the FHIR server from npm will be missing"
+		exit 0
 	fi
+	echo "installing the FHIR server of the tests"
+	mkdir -p $(TOOLS)/fhir_upstream
+	cp $^ $(TOOLS)/fhir_upstream/
+	npm $(if $(filter %package-lock.json,$^),ci,install) --prefix $(TOOLS)/fhir_upstream \
+		--ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@

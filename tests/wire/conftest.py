@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from adapters.sandbox import chart
 from adapters.sandbox.fhir_store import SandboxFhir
 from adapters.sandbox.hook import SandboxHook
 from adapters.sandbox.pacs import SandboxPacs
 from adapters.sandbox.write import write_dicom
 from tests.wire.dcmtk import Dcmtk, StoreScp
+from tests.wire.npm_fhir import NpmFhir
 from tests.wire.orthanc import Orthanc
 from tests.wire.peers import require
 
@@ -50,6 +52,26 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory, sandbox_files: Path) -> It
 def empty_orthanc(tmp_path: Path) -> Iterator[Orthanc]:
     """An Orthanc of the test's own, empty."""
     made = Orthanc(tmp_path).start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def npm_fhir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NpmFhir]:
+    """The FHIR server from npm with the invented charts: to be read, not to be written to."""
+    made = NpmFhir(tmp_path_factory.mktemp("npm_fhir")).start()
+    try:
+        made.fill(chart.everything())
+        made.seen()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def empty_npm_fhir(tmp_path: Path) -> Iterator[NpmFhir]:
+    """A FHIR server from npm of the test's own, empty."""
+    made = NpmFhir(tmp_path).start()
     yield made
     made.stop()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections import Counter
 
 import pytest
@@ -72,6 +74,29 @@ def test_a_refused_association_says_so(sandbox_pacs, dcmtk):
     sandbox_pacs.stop()
     answer = dcmtk(sandbox_pacs.port).echo()
     assert (answer.status, answer.rows) == (None, ())
+
+
+def test_the_fhir_server_from_npm_holds_the_invented_charts(npm_fhir):
+    found = npm_fhir.request("GET", "/Observation?subject=Patient/pat-p001&category=laboratory")
+    assert {entry["resource"]["id"] for entry in found["entry"]} == {"potassium-p001", "glucose-p001"}
+
+
+def test_the_embedded_store_finds_what_the_fhir_server_from_npm_finds(npm_fhir, sandbox_fhir):
+    queries = (
+        "Patient?identifier=urn:oid:1.2.3|P003",
+        "Observation?subject=Patient/pat-p003&category=vital-signs",
+        "Observation?code=http://loinc.org|2823-3&_count=20",
+        "AllergyIntolerance?patient=Patient/pat-p004",
+        "ImagingStudy?subject=Patient/pat-p001&modality=CR,DX",
+        "MedicationRequest?subject=Patient/pat-p009&status=active",
+        "Encounter?subject=Patient/pat-p001&status=in-progress",
+        "Patient?_id=pat-p001,pat-p002",
+    )
+    for query in queries:
+        theirs = {entry["resource"]["id"] for entry in npm_fhir.request("GET", f"/{query}").get("entry", [])}
+        url = f"{sandbox_fhir.base}/{query}"
+        ours = {entry["resource"]["id"] for entry in json.loads(urllib.request.urlopen(url).read())["entry"]}
+        assert ours == theirs != set(), query
 
 
 @pytest.mark.parametrize("required", ["", "1"])
