@@ -78,6 +78,10 @@ def declared(body: bytes, charsets: Mapping[str, str]) -> str:
 
 def codec_of(field: str, charsets: Mapping[str, str]) -> str:
     """The codec of MSH-18 as sent. Repetitions are sets that one codec covers together. Raises MessageError."""
+    if not field:
+        return ""
+    if field in charsets:
+        return charsets[field]
     names = [name.strip() for name in field.split("~")]
     if not any(names):
         return ""
@@ -90,14 +94,15 @@ def codec_of(field: str, charsets: Mapping[str, str]) -> str:
 
 def first_line(body: bytes) -> bytes:
     """The header's bytes: a CR or LF is never the second byte of a character in a set we know."""
-    ends = [at for at in (body.find(b"\r"), body.find(b"\n")) if at >= 0]
-    return body[: min(ends, default=len(body))]
+    end = body.find(b"\r")
+    line = body if end < 0 else body[:end]
+    return line.partition(b"\n")[0] if b"\n" in line else line
 
 
 def _eighteenth(header: str) -> str:
     """MSH-18 of a decoded header; "" if it has none. Repetitions are written with ~ whatever MSH-2 says."""
-    fields = header.split(header[3:4] or "|")
-    if len(fields) <= _FIELD_18:
+    fields = header.split(header[3:4] or "|", _FIELD_18 + 1)
+    if len(fields) <= _FIELD_18 or not fields[_FIELD_18]:
         return ""
     mark = Delimiters.of(header).repetition
     return fields[_FIELD_18].replace(mark, "~")

@@ -86,8 +86,9 @@ def read(body: bytes, charsets: Mapping[str, str]) -> Header:
         marks = Delimiters.of(text)
     except MessageError:
         return Header()
-    fields = [_clean(field) for field in text.split(marks.field, 24)]
-    fields += [""] * (24 - len(fields))  # [n] is MSH-(n+1)
+    fields = text.split(marks.field, 18)
+    fields += [""] * (18 - len(fields))
+    fields = [_clean(field) if field else "" for field in fields[:18]]  # [n] is MSH-(n+1)
     return Header(
         True,
         marks,
@@ -119,4 +120,6 @@ def _text(line: bytes, codec: str) -> str:
 
 def _clean(field: str) -> str:
     """Without control characters, and not endlessly long: it is going to be sent back."""
+    if len(field) <= LONGEST and field.isprintable():
+        return field
     return "".join(c for c in field[:LONGEST] if c.isprintable())

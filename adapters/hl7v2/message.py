@@ -41,6 +41,10 @@ class Path:
     repetition: int = 0
     component: int = 0
     subcomponent: int = 0
+    whole: bool = True  # neither repetition nor component: set from them
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "whole", not (self.repetition or self.component))
 
     @staticmethod
     @lru_cache(maxsize=1024)
@@ -50,7 +54,8 @@ class Path:
         if found is None:
             raise ValueError(f"`{text}` is not a path like PV1-7[2].1")
         segment, *numbers = found.groups()
-        return Path(segment, *(int(number or 0) for number in numbers))
+        place, repetition, component, subcomponent = (int(number or 0) for number in numbers)
+        return Path(segment, place, repetition, component, subcomponent)
 
     def where(self, sequence: int = 1) -> str:
         """As ERR-2 writes it: segment, its sequence, field, repetition, component, subcomponent."""
@@ -66,16 +71,21 @@ _PATH = re.compile(r"([A-Z][A-Z0-9]{2})-([1-9]\d?)(?:\[([1-9]\d?)\])?(?:\.([1-9]
 class Message:
     """A message as segments; see `parse`. Segments are known by their index in `segments`."""
 
-    __slots__ = ("_fields", "_index", "charset", "delimiters", "segments")
+    __slots__ = ("_escape", "_fields", "_index", "charset", "delimiters", "segments")
 
     def __init__(self, segments: list[str], delimiters: Delimiters, charset: str = "utf-8") -> None:
         self.segments = segments
         self.delimiters = delimiters
         self.charset = charset
+        self._escape = delimiters.escape or "\r"  # no segment holds a CR
         self._fields: dict[int, list[str]] = {}
         index: dict[str, list[int]] = {}
         for number, segment in enumerate(segments):
-            index.setdefault(segment[:3], []).append(number)
+            name = segment[:3]
+            if name in index:
+                index[name].append(number)
+            else:
+                index[name] = [number]
         self._index = index
 
     def all(self, segment: str) -> Sequence[int]:
@@ -104,10 +114,11 @@ class Message:
                 return None
             at = places[0]
         fields = self._fields.get(at) or self.fields(at)
-        if path.field >= len(fields):
+        number = path.field
+        if number >= len(fields):
             return None
-        value = fields[path.field]
-        if not value or value == NULL or not (path.repetition or path.component):
+        value = fields[number]
+        if path.whole or not value or value == NULL:
             return value
         return self._part(value, path)
 
@@ -116,7 +127,7 @@ class Message:
         raw = self.raw(path, at)
         if not raw or raw == NULL:
             return ""
-        return self.plain(raw)
+        return raw if self._escape not in raw else self.plain(raw)
 
     def repetitions(self, path: Path, at: int | None = None) -> list[str]:
         """The repetitions of a whole field as sent; [] if it is absent, empty or `NULL`."""
@@ -137,20 +148,22 @@ class Message:
 
     def plain(self, raw: str) -> str:
         """A raw value with its escapes undone."""
-        mark = self.delimiters.escape
-        return unescape(raw, self.delimiters, self.charset) if mark and mark in raw else raw
+        return unescape(raw, self.delimiters, self.charset) if self._escape in raw else raw
 
     def _part(self, value: str, path: Path) -> str | None:
-        found: str | None = _nth(value, self.delimiters.repetition, path.repetition or 1)
+        marks = self.delimiters
+        found: str | None = value
+        if path.repetition > 1 or marks.repetition in value:
+            found = _nth(value, marks.repetition, path.repetition or 1)
         if found and path.component:
-            found = _nth(found, self.delimiters.component, path.component)
+            found = _nth(found, marks.component, path.component)
         if found and path.subcomponent:
-            found = _nth(found, self.delimiters.subcomponent, path.subcomponent)
+            found = _nth(found, marks.subcomponent, path.subcomponent)
         return found
 
     def _cut(self, at: int) -> list[str]:
         segment, mark = self.segments[at], self.delimiters.field
-        if segment.count(mark) > FIELD_LIMIT:
+        if len(segment) > FIELD_LIMIT and segment.count(mark) > FIELD_LIMIT:
             raise MessageError("a segment has too many fields", hint=f"at most {FIELD_LIMIT} are read")
         fields = segment.split(mark)
         if at == 0:
@@ -171,7 +184,8 @@ def parse(text: str, charset: str = "utf-8") -> Message:
     segments = text.split(end)
     if end == "\r" and "\r\n" in text:
         segments = [segment.removeprefix("\n") for segment in segments]
-    segments = [segment for segment in segments if segment]
+    if "" in segments:
+        segments = [segment for segment in segments if segment]
     message = Message(segments, delimiters, charset)
     if len(message.all("MSH")) > 1:
         raise MessageError("there is a second MSH in the message", code=100, where="MSH^2", hint="send each by itself")
@@ -180,7 +194,9 @@ def parse(text: str, charset: str = "utf-8") -> Message:
 
 def _nth(text: str, mark: str, number: int) -> str | None:
     """Part `number` (from 1) of a text cut at `mark`; None if there are fewer."""
-    if not mark:
+    if not mark or mark not in text:
         return text if number == 1 else None
+    if number == 1:
+        return text[: text.index(mark)]
     parts = text.split(mark, number)
     return parts[number - 1] if number <= len(parts) else None

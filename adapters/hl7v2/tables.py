@@ -30,7 +30,7 @@ class Event:
     visit: str
     takes: frozenset[str]
     late: int
-    end: bool
+    revokes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +151,10 @@ def _rows(table: Mapping[str, Any], name: str) -> list[list[Any]]:
 
 
 def _event(row: list[Any]) -> Event:
-    operation, visit, takes, late, end = row
+    operation, visit, takes, late, revokes = row
     if visit not in VISITS or not GROUPS.issuperset(takes) or not 0 <= late < 100:
         raise ValueError(f"[events] `{operation}` has an unknown word")
-    return Event(operation, visit, frozenset(takes), late, end)
+    return Event(operation, visit, frozenset(takes), late, revokes)
 
 
 def _flag(row: list[Any]) -> Flag:

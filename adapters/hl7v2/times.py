@@ -67,5 +67,5 @@ def _width(wall: datetime, given: int, fraction: str | None) -> timedelta:
     if given == 2:
         return timedelta(days=31) if wall.month == 12 else wall.replace(month=wall.month + 1) - wall
     if fraction:
-        return _TICK * 10 ** (4 - len(fraction))
+        return timedelta(microseconds=10 ** (6 - len(fraction)))
     return _STEPS[given - 3]

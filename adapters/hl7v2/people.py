@@ -1,0 +1,78 @@
+"""Who a message is about, and who is named in it: PID-3 and MRG-1 (CX), doctors (XCN)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from adapters.hl7v2.error import MessageError
+from adapters.hl7v2.message import Message, Path
+from adapters.hl7v2.source import Source
+from spir.model.identity import PatientIdentifiers
+
+__all__ = ["MRG_1", "PID_3", "People"]
+
+PID_3 = Path.of("PID-3")
+MRG_1 = Path.of("MRG-1")
+LONGEST = 64  # characters of an identifier
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Names of the site: patients by assigning authority, staff by the directory.
+
+    `staff` gives the staff id of a name elsewhere, or None. `types` are the
+    values of CX.5 that may name a patient, the best first.
+    """
+
+    identifiers: PatientIdentifiers
+    staff: Callable[[str, str], str | None]
+    types: tuple[str, ...]
+
+    def patient(self, message: Message, path: Path = PID_3, at: int | None = None) -> str:
+        """The canonical id in a CX field: the best of its repetitions that a known authority assigned.
+
+        Raises MessageError: 101 if there is none, 204 if we know none of them.
+        """
+        repetitions = message.repetitions(path, at)
+        if not repetitions:
+            raise MessageError("the patient has no identifier", code=101, where=path.where())
+        found = [known for known in (self._identifier(message, item) for item in repetitions) if known]
+        if not found:
+            hint = "its assigning authority must be one of the configured identifier systems"
+            raise MessageError("no identifier of the patient is known", code=204, where=path.where(), hint=hint)
+        return min(found, key=lambda item: item[0])[1]
+
+    def doctors(self, message: Message, path: Path, source: Source, at: int | None = None) -> tuple[str, ...]:
+        """Staff ids in an XCN field, in order. One whom the directory does not know is `hl7v2:<id>`."""
+        named = (self._doctor(message, item, source) for item in message.repetitions(path, at))
+        return tuple(dict.fromkeys(name for name in named if name))
+
+    def _identifier(self, message: Message, repetition: str) -> tuple[int, str] | None:
+        """(rank of its type, canonical id)."""
+        kind = message.component(repetition, 5)
+        value = message.component(repetition, 1)
+        if kind not in self.types or not _plain(value):
+            return None
+        issuers = [message.component(repetition, 4, part) for part in (1, 2)]
+        for issuer in [issuer for issuer in issuers if issuer] or [""]:
+            known = self.identifiers.canonical(value, issuer)
+            if known:
+                return self.types.index(kind), known
+        return None
+
+    def _doctor(self, message: Message, repetition: str, source: Source) -> str:
+        value = message.component(repetition, 1)
+        if not _plain(value):
+            return ""
+        authority = message.component(repetition, 9, 1) or message.component(repetition, 9, 2)
+        if authority and not self._ours(authority, source):
+            return f"hl7v2:{authority}|{value}"  # another hospital's 1001 is not our 1001
+        return self.staff("hl7v2", value) or f"hl7v2:{value}"
+
+    def _ours(self, authority: str, source: Source) -> bool:
+        return authority in (source.application, source.facility) or bool(self.identifiers.canonical("x", authority))
+
+
+def _plain(value: str) -> bool:
+    return 0 < len(value) <= LONGEST and value.isprintable()
