@@ -259,7 +259,7 @@ class Association:
         if action is Action.INDICATE_LATE_DATA:
             return frame
         if action in (Action.SEND_ABORT, Action.ABORT_AGAIN, Action.ABORT_VIOLATION):
-            unexpected = PduError("a PDU came that cannot come now", AbortReason.UNEXPECTED_PDU, clause="PS3.8 9.2.3")
+            unexpected = PduError("a PDU came that cannot come now", AbortReason.UNEXPECTED_PDU, clause="PS3.8 9.2")
             return self._aborted(action, unexpected)
         if isinstance(pdu, AssociateRequest) and action is Action.INDICATE_REQUEST:
             return self._judge_request(pdu)

@@ -137,7 +137,7 @@ class Connection(Channel):
         self._write(message_pdus(context, encode_command(command), data, self.association.send_max, last=last))
 
     def send_data(self, context: int, data: bytes | memoryview, *, last: bool, exact: bool = False) -> None:
-        """Write more of a data set. Pieces may be odd: the fragments stay even (PS3.8 Annex E), unless
+        """Write more of a data set. Pieces may be odd: the fragments stay even, unless
         they have to be `exact`, as another peer made them."""
         self.association.send()
         data = data if exact else self._even(data, last)

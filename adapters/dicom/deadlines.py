@@ -14,7 +14,7 @@ __all__ = ["Deadline", "Deadlines", "Limits"]
 
 
 class Deadline(Enum):
-    ARTIM = "artim"  # of the state machine (PS3.8 9.1.4, 9.1.5)
+    ARTIM = "artim"  # of the state machine (PS3.8 9.1.5)
     PDU = "pdu"  # of one whole PDU
     CLOSE = "close"  # of writing what was left when we closed
 

@@ -225,7 +225,7 @@ def fragment_pdus(
     `max_length` bounds the variable field, as peers state it; it must be at least 8. Every PDU but
     the last is full; `last` marks the last as the end of the command set or data set.
     """
-    room = (max_length - _OVERHEAD) & ~1  # fragments have an even length (PS3.8 Annex E)
+    room = (max_length - _OVERHEAD) & ~1  # stock peers refuse fragments of an odd length
     if room < 2:
         raise PduError("the peer's maximum length leaves no room for data", hint="it must be at least 8 bytes")
     view, parts = memoryview(data), list[bytes | memoryview]()

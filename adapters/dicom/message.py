@@ -236,7 +236,7 @@ Command: TypeAlias = Request | Response | CCancelRq
 
 
 def is_pending(status: int) -> bool:
-    """Whether more responses follow (PS3.7 C.1.4: 0xFF00 and 0xFF01)."""
+    """Whether more responses follow (PS3.7 Annex C: 0xFF00 and 0xFF01)."""
     return status in (0xFF00, 0xFF01)
 
 
