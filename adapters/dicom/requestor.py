@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from adapters.dicom.association import Association
@@ -169,7 +169,7 @@ class PacsClient:
 
     async def find(
         self, model: str, identifier: bytes, cancel: asyncio.Event | None = None
-    ) -> AsyncIterator[tuple[CFindRsp, bytes]]:
+    ) -> AsyncGenerator[tuple[CFindRsp, bytes], None]:
         """The pending responses to a C-FIND with their identifiers (PS3.7 9.1.2).
 
         Setting `cancel` asks the peer to stop; what it still sends comes. Whoever stops iterating
