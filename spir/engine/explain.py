@@ -24,6 +24,8 @@ from spir.model.policy import Kind, Layer
 from spir.model.request import Request
 from spir.model.value import Unknown, Value, Why, thaw
 
+OPEN = "depends on the data"
+
 __all__ = ["AtomTrace", "Explanation", "LayerTrace", "PolicyTrace", "explain"]
 
 
@@ -104,6 +106,8 @@ def _layer(layer: Layer, stated: bool, items: tuple[Applicable, ...], lookup: At
         summary = "grants"
     elif any(p.kind is Kind.DELEGATE and p.verdict.startswith("delegates") for p in policies):
         summary = "delegates"
+    elif any(p.kind in (Kind.PERMIT, Kind.DELEGATE) and p.verdict == OPEN for p in policies):
+        summary = OPEN
     else:
         summary = "grants nothing"
     return LayerTrace(layer, True, summary, policies)
@@ -121,7 +125,7 @@ def _policy(item: Applicable, lookup: Attributes, scope: Scope) -> PolicyTrace:
 def _verdict(kind: Kind, value: Value | Unknown, held: Value | Unknown) -> str:
     """What the policy does, from the truth of its condition and of its part in the formula."""
     if isinstance(held, Unknown):
-        return "depends on the data"
+        return OPEN
     because = " (cannot be decided)" if isinstance(value, Unknown) else ""
     words = {
         Kind.PERMIT: ("grants", "does not grant"),

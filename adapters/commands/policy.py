@@ -1,0 +1,137 @@
+"""`spir eval`, `spir explain`, `spir schema`: decide from files, without a gateway."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from adapters.commands.moment import moment
+from adapters.commands.output import FINDING, OK, say
+from spir.embed import Engine
+from spir.engine.explain import Explanation
+from spir.errors import RequestError
+from spir.model.decision import Decision
+from spir.model.facts import FactStore, Snapshot, empty_snapshot
+from spir.model.request import Request
+from spir.model.value import thaw
+
+__all__ = ["evaluate", "explain", "schema"]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a decision is made from: rules, facts, and the moment."""
+
+    engine: Engine
+    facts: Snapshot
+    at: datetime
+
+
+def evaluate(arguments: Namespace) -> int:
+    """0 permit, 1 deny or conditional: a script may act on the exit code."""
+    given = _given(arguments)
+    decision = given.engine.decide(_request(arguments), given.facts, given.at)
+    say(arguments, decision.to_json(), _lines(decision))
+    return OK if decision.permitted else FINDING
+
+
+def explain(arguments: Namespace) -> int:
+    explanation = _recorded(arguments) if arguments.event else _asked(arguments)
+    say(arguments, explanation.to_json(), explanation.lines())
+    return OK if not explanation.decision.denied else FINDING
+
+
+def schema(arguments: Namespace) -> int:
+    from spir.language.schema import schema as schema_of
+
+    print(json.dumps(schema_of(arguments.kind), indent=2))
+    return OK
+
+
+def _asked(arguments: Namespace) -> Explanation:
+    given = _given(arguments)
+    return given.engine.explain(_request(arguments), given.facts, given.at)
+
+
+def _recorded(arguments: Namespace) -> Explanation:
+    """The decision of an audit event once more, on the inputs that the trail keeps."""
+    from adapters.compose import recorded_request
+    from adapters.settings import load
+
+    settings = load(Path(arguments.config or "spir.toml"))
+    request, at, bundle = recorded_request(settings, arguments.event)
+    engine = _engine(arguments)
+    if bundle != engine.rules.fingerprint:
+        print("spir: the policies have changed since: this is what they say now", file=sys.stderr)
+    return engine.explain(request, at=at)
+
+
+def _given(arguments: Namespace) -> Given:
+    engine = _engine(arguments)
+    at = moment(arguments.at) or engine.clock()
+    return Given(engine, _facts(arguments, engine, at), at)
+
+
+def _engine(arguments: Namespace) -> Engine:
+    if arguments.policies:
+        return Engine.load(*arguments.policies)
+    path = Path(arguments.config or "spir.toml")
+    if not path.exists():
+        raise RequestError("no policies are given", hint="use -p PATH, or -c spir.toml")
+    from adapters.settings import load
+
+    settings = load(path)
+    folders = [settings.path(name) for name in settings.policy.documents]
+    return Engine.load(*folders, organization=settings.site.organization, timezone=settings.site.timezone)
+
+
+def _facts(arguments: Namespace, engine: Engine, at: datetime) -> Snapshot:
+    """Facts as a gateway would have learnt them from the messages, whoever had sent them."""
+    store = FactStore(empty_snapshot(engine.documents.vocabulary.joins()))
+    if arguments.facts:
+        from adapters.compose import changes_of
+
+        for name in arguments.facts:
+            store.apply(changes_of(_bytes(name), arguments.directory, arguments.config, engine.rules.site, at))
+    return store.snapshot
+
+
+def _request(arguments: Namespace) -> Request:
+    if not arguments.request:
+        raise RequestError("no request is given", hint="use -r REQUEST.json, or -r - for standard input")
+    try:
+        data = json.loads(_bytes(arguments.request))
+    except ValueError as error:
+        raise RequestError(f"`{arguments.request}` is not JSON: {error}") from error
+    return Request.from_json(data)
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise RequestError(f"`{name}` cannot be read", hint=str(error)) from error
+
+
+def _lines(decision: Decision) -> Iterator[str]:
+    yield decision.effect.value.upper()
+    yield from (f"  reason: {reason.text}" for reason in decision.reasons)
+    yield from (f"  unknown: {lack}" for lack in decision.unknowns)
+    if not (decision.permitted or decision.denied):
+        for clause in decision.residual.clauses:
+            atoms = " and ".join(f"{a.attribute} {a.op} {thaw(a.value)}" for a in clause.atoms) or "anything"
+            yield f"  if: {atoms}{'' if clause.exact else ' (and more)'}   by {', '.join(clause.policies)}"
+    yield from (f"  must: {item.type} {_properties(item.properties)}" for item in decision.obligations)
+    yield f"  matched: {', '.join(decision.matched) or 'nothing'}"
+    if decision.valid_until:
+        yield f"  valid until: {decision.valid_until.isoformat()}"
+
+
+def _properties(properties: Any) -> str:
+    return json.dumps(thaw(properties), ensure_ascii=False)
