@@ -120,6 +120,9 @@ class SandboxFhir(ThreadedAsgi):
         resource = _resource(request, kind)
         if resource.get("id") != id:
             raise BadSearch("the id of the resource is not that of the URL")
+        current = self.shelf.current(kind, id)
+        if request.headers.get("if-none-match") == "*" and current and current.resource:
+            raise Conflict("there is such a resource already")
         made = self.shelf.put(kind, id, resource, _if_match(request))
         return _written(201 if made.number == 1 else 200, request, made)
 

@@ -161,6 +161,11 @@ def test_an_update_may_create(store):
     assert ask(store, "PUT", "Patient/new", {"resourceType": "Patient", "id": "new"}).status == 201
 
 
+def test_an_update_may_insist_on_being_the_first(store):
+    new = {"resourceType": "Patient", "id": "new"}
+    assert [ask(store, "PUT", "Patient/new", new, if_none_match="*").status for _ in range(2)] == [201, 412]
+
+
 def test_what_was_deleted_is_gone_and_found_no_more(store):
     assert ask(store, "DELETE", P001).status == 204
     assert ask(store, "GET", P001).status == 410
