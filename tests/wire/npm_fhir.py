@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
@@ -17,11 +18,20 @@ HERE = Path(__file__).resolve().parent / "fhir_upstream"
 INSTALLED = ROOT / ".tools" / "fhir_upstream"
 
 
+def _major(node: str) -> int:
+    """The major version of Node.js: 0 if it does not say."""
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=20).stdout
+    number = said.lstrip("v").partition(".")[0]
+    return int(number) if number.isdigit() else 0
+
+
 class NpmFhir:
     """`start` returns when it answers; `fill` gives it resources under ids of their own; `seen` what it was asked."""
 
     def __init__(self, folder: Path) -> None:
         self._node = require("node")
+        if _major(self._node) < 20:
+            absent("npm FHIR server", "install Node.js 20 or newer")
         if not (INSTALLED / "node_modules").is_dir():
             absent("npm FHIR server", "run `make peers`")
         self._log = folder / "fhir_upstream.log"
