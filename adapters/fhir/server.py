@@ -33,6 +33,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # INVARIANT: uvicorn turns its access log on wherever the root logger has a handler; a URL names patients.
+        self.access_log = False
         tls = transport.get_extra_info("ssl_object")
         self._certificate: bytes = (tls.getpeercert(True) if tls is not None else None) or b""
         self._deadline: asyncio.TimerHandle | None = None
@@ -115,6 +117,7 @@ class HttpServer:
             lifespan="off",
             interface="asgi3",
             log_config=None,
+            log_level="warning",  # below, uvicorn may log what it receives
             access_log=False,
             proxy_headers=False,
             server_header=False,
