@@ -328,9 +328,7 @@ def _all(node: Comprehension, lookup: Lookup, scopes: list[Scope]) -> Result:
 
 def _exists_one(node: Comprehension, lookup: Lookup, scopes: list[Scope]) -> Result:
     chosen, doubts = _chosen(node, lookup, scopes)
-    if len(chosen) > 1:
-        return False  # two are two, whatever the others turn out to be
-    return _joined(*doubts) if doubts else len(chosen) == 1
+    return _strict(doubts) or len(chosen) == 1  # one doubt leaves it open, as in CEL
 
 
 def _chosen(node: Comprehension, lookup: Lookup, scopes: list[Scope]) -> tuple[list[Scope], list[Unknown]]:

@@ -79,13 +79,22 @@ _NUMBERS = frozenset(("int", "double"))
 
 
 def _comparable(left: Value, right: Value) -> str:
-    """The type both have in common, `number` for int and double. Raises Invalid if there is none."""
+    """The type both have in common, `number` for an int and a double. Raises Invalid if there is none."""
     one, other = type_of(left), type_of(right)
-    if one in _NUMBERS and other in _NUMBERS:
+    if one != other and one in _NUMBERS and other in _NUMBERS:
         return "number"
     if one != other or not one:
         raise Invalid
     return one
+
+
+def _double(value: Value) -> float:
+    """As CEL compares an int with a double: as doubles, which beyond 2**53 are less exact."""
+    assert isinstance(value, (int, float))
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise Invalid from error
 
 
 def equal(left: Value, right: Value) -> bool:
@@ -93,6 +102,8 @@ def equal(left: Value, right: Value) -> bool:
     if type(left) is type(right) and type(left) in _SAME:
         return left == right
     match _comparable(left, right):
+        case "number":
+            return _double(left) == _double(right)
         case "timestamp":
             return instant(left) == instant(right)
         case "list":
@@ -126,9 +137,8 @@ def contains(left: Value, right: Value) -> bool:
     """`left in right`: some member equals it, or it is a key of the map."""
     if isinstance(right, tuple):
         return _member(left, right)
-    if type_of(right) != "map" or not isinstance(left, str):
+    if not isinstance(right, Mapping) or (right and not isinstance(left, str)):
         raise Invalid
-    assert isinstance(right, Mapping)
     return left in right
 
 
@@ -145,7 +155,7 @@ def _member(value: Value, members: tuple[Value, ...]) -> bool:
     return False
 
 
-_ORDERED = frozenset(("number", "bool", "string", "bytes", "duration"))
+_ORDERED = frozenset(("int", "double", "bool", "string", "bytes", "duration"))
 
 
 def _ordering(compare: Callable[[object, object], bool]) -> Callable[[Value, Value], bool]:
@@ -153,6 +163,8 @@ def _ordering(compare: Callable[[object, object], bool]) -> Callable[[Value, Val
         kind = _comparable(left, right)
         if kind == "timestamp":
             return compare(instant(left), instant(right))
+        if kind == "number":
+            return compare(_double(left), _double(right))
         if kind not in _ORDERED:
             raise Invalid
         return compare(left, right)
