@@ -86,7 +86,8 @@ def _coded(given: Any) -> list[Coded]:
 def _one(item: Any) -> Coded | None:
     if isinstance(item, Mapping):
         value = next((text for key in ("code", "value", "id") if (text := _text(item.get(key)))), "")
-        return Coded(value, _text(item.get("system"))) if value else None
+        system = _text(item.get("system"))
+        return Coded(value, "" if " " in system else system) if value else None  # a URI has no white space
     text = _text(item)
     return Coded(text) if text else None
 
