@@ -25,9 +25,10 @@ from adapters.dicom.tables import Service, tables
 from spir.errors import DocumentError
 from spir.exchange import Credentials, UserIdentity
 
-__all__ = ["Peer", "accepted", "credentials_of", "is_known", "offered", "refused", "upstream_request"]
+__all__ = ["Peer", "accepted", "credentials_of", "is_known", "lookup_context", "offered", "refused", "upstream_request"]
 
 MAX_LENGTH = 128 * 1024
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,21 @@ def refused(request: AssociateRequest) -> tuple[str, ...]:
     return tuple(name for name in names if tables().model(name) is None)
 
 
+def lookup_context(request: AssociateRequest) -> PresentationContextItem | None:
+    """A context of our own for resolving what the client asks for, under an id that it does not use; None if it
+    uses all. It saves the PACS, which may serve few associations at a time, one more."""
+    used = {context.id for context in request.contexts}
+    free = next((id for id in range(1, 256, 2) if id not in used), None)
+    return None if free is None else PresentationContextItem(free, STUDY_ROOT_FIND, (tables().implicit,))
+
+
 def upstream_request(request: AssociateRequest, called: str, calling: str) -> AssociateRequest:
     """The association to ask the PACS for: the contexts we relay under the same ids, the client's roles in
     storage (C-GET), and its maximum length, so that PDUs may pass as they are. Nothing of its identity."""
     contexts = offered(request)
+    own = lookup_context(request)
+    if own is not None and any(_is_resolved(context.abstract_syntax) for context in contexts):
+        contexts += (own,)
     names = {context.abstract_syntax for context in contexts}
     roles = tuple(role for role in request.user.roles if role.sop_class in names and _is_storage(role.sop_class))
     return AssociateRequest(called, calling, contexts, own_user(_least(request.user.max_length), roles=roles))
@@ -133,6 +145,11 @@ def _no_more_than(given: Iterable[RoleSelection], asked: Iterable[RoleSelection]
         RoleSelection(role.sop_class, role.scu and wanted[role.sop_class].scu, role.scp and wanted[role.sop_class].scp)
         for role in given
     )
+
+
+def _is_resolved(abstract_syntax: str) -> bool:
+    model = tables().model(abstract_syntax)
+    return model is not None and model.root is not None
 
 
 def _is_storage(sop_class: str) -> bool:

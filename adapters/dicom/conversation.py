@@ -12,7 +12,6 @@ associations: nobody could tell any more which answer belongs to what.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +36,10 @@ from adapters.dicom.dimse import (
 from adapters.dicom.echo import echo
 from adapters.dicom.find import find
 from adapters.dicom.get import get
+from adapters.dicom.lookups import LookupPool, ask
 from adapters.dicom.move import move
 from adapters.dicom.pdu import ReleaseRequest
+from adapters.dicom.requestor import StatusError
 from adapters.dicom.session import (
     Call,
     Caller,
@@ -60,7 +61,7 @@ from spir.errors import PeerError
 from spir.exchange import Answer, AskPeer, Await, Commit, Decide, Record, Services, Session, converse
 from spir.record.event import AuditEvent, EventKind, Outcome
 
-__all__ = ["Conversation", "Lookups"]
+__all__ = ["Conversation"]
 
 log = logging.getLogger("spir.dicom")
 
@@ -72,8 +73,6 @@ SERVICES: dict[type[Any], Service] = {
     CGetRq: Service.GET,
     CStoreRq: Service.STORE,
 }
-
-Lookups = Callable[[Lookup], Awaitable[tuple[DataSet, ...]]]
 
 
 @dataclass(slots=True)
@@ -102,7 +101,8 @@ class Conversation:
         site: Site,
         caller: Caller,
         services: Services,
-        lookups: Lookups,
+        lookups: LookupPool,
+        lookup_context: int = 0,
     ) -> None:
         self.client = client
         self.peer = peer
@@ -110,6 +110,7 @@ class Conversation:
         self.caller = caller
         self.services = services
         self.lookups = lookups
+        self.lookup_context = lookup_context  # on the PACS's association; 0 if there is none
         self.operations = 0
         self._outstanding: Request | None = None  # what the PACS is busy with
         self._held = _Held([])
@@ -231,7 +232,7 @@ class Conversation:
             case Commit(items):
                 return await self.services.commit(*items)
             case AskPeer(Lookup() as lookup):
-                return await self.lookups(lookup)
+                return await self._look_up(lookup)
             case AskPeer(PassOn(context, message)):
                 self._note(message)
                 await self._pass_on(self.client, self._pacs(), context, message)
@@ -242,6 +243,18 @@ class Conversation:
             case _:
                 raise TypeError(f"a session says {type(command).__name__}, which means nothing here")
         return None
+
+    async def _look_up(self, lookup: Lookup) -> tuple[DataSet, ...]:
+        """On our own association with the PACS while it is idle; while it is answering the client, on another."""
+        if self.peer is None or self._outstanding is not None or not self.lookup_context:
+            return await self.lookups(lookup)
+        try:
+            return await ask(self.peer, self.lookup_context, lookup, self.lookups.config)
+        except (StatusError, DatasetError):
+            raise
+        except PeerError as error:
+            self.peer.abort()
+            raise PeerGone(f"{_name(PeerGone)} was lost: {error.message}") from error
 
     def _pacs(self) -> Connection:
         if self.peer is None:

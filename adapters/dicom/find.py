@@ -59,7 +59,14 @@ def _find(trail: Trail) -> Steps:
         yield from conclude(trail, call.response(site.find_denial), Outcome.REFUSED)
         return
     trail.owes(decision.obligations)
-    plan = narrow(query, decision.residual, site.identifiers, lists=site.modality_lists, cap=site.bounds.queries)
+    plan = narrow(
+        query,
+        decision.residual,
+        site.identifiers,
+        lists=site.modality_lists,
+        issuers=site.issuers,
+        cap=site.bounds.queries,
+    )
     search = _Search(trail, query, Judge(ruling, site.reading(), site.masks, site.ae_title))
     status = yield from search.run(plan or ())
     yield from conclude(trail, call.response(status), outcome_of(trail, status))
@@ -72,7 +79,7 @@ class _Search:
         self.trail = trail
         self.query = query
         self.judge = judge
-        self.budget = Budget(trail.site.bounds.lookups)
+        self.budget = Budget(trail.site.bounds.lookups, trail.site.issuers)
         self.above: dict[str, Any] = {}
         self.seen: set[str] = set()
 
@@ -154,7 +161,9 @@ class _Search:
             case Level.PATIENT:
                 return (yield from self._patient(row))
             case Level.STUDY:
-                names = yield from self._resolved(resolve.modalities(self.budget, row))
+                names = resolve.named_modalities(row)
+                if not names:
+                    names = yield from self._resolved(resolve.modalities(self.budget, row))
                 return self.judge.show_study(self.query, row, names)
             case Level.SERIES:
                 own = {"series": row.text(SERIES_UID) or None, "modality": row.text(MODALITY) or None}

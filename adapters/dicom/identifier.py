@@ -49,7 +49,8 @@ class Query:
 
     `above` holds the one value of each unique key above the level. `kept` are
     the tags of the elements to pass on, `dropped` of those that are not: the
-    client asked for or matched on something that it may not have.
+    client asked for or matched on something that it may not have. `answerable`
+    are the tags an answer may contain: the kept ones, and those of every answer.
     """
 
     root: Root
@@ -58,6 +59,7 @@ class Query:
     above: Mapping[Level, str]
     kept: frozenset[int]
     dropped: frozenset[int]
+    answerable: frozenset[int]
 
     def values(self, tag: int) -> tuple[str, ...]:
         """What the client wants `tag` to match; empty for universal matching (PS3.4 C.2.2.2.3)."""
@@ -88,7 +90,8 @@ def read_find(root: Root, data: bytes, explicit: bool) -> Query:
     above = _above(asked, root, level)
     tags = frozenset(tag for tag in asked.index if tag & 0xFFFF)
     kept = frozenset(tag for tag in tags if _passes(tag, asked, root, level))
-    return Query(root, level, asked, above, kept, tags - kept - {LEVEL})
+    answerable = kept | tables().always | {LEVEL} | {UNIQUE[step] for step in above}
+    return Query(root, level, asked, above, kept, tags - kept - {LEVEL}, answerable)
 
 
 def read_retrieval(root: Root, data: bytes, explicit: bool) -> Retrieval:

@@ -15,7 +15,16 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from adapters.dicom.admission import Peer, accepted, credentials_of, is_known, offered, refused, upstream_request
+from adapters.dicom.admission import (
+    Peer,
+    accepted,
+    credentials_of,
+    is_known,
+    lookup_context,
+    offered,
+    refused,
+    upstream_request,
+)
 from adapters.dicom.connection import Connection, Limits
 from adapters.dicom.conversation import Conversation
 from adapters.dicom.lookups import LookupConfig, LookupPool
@@ -46,8 +55,10 @@ class Destination:
 class ProxyConfig:
     """`calling_ae_title` is who we are to the PACS ("" our own AE title). Times in seconds.
 
-    `modality_lists`: whether the PACS takes several modalities in one key. `find_denial`: the
-    status of a denied C-FIND; 0 looks like a query that finds nothing.
+    `modality_lists`: whether the PACS takes several modalities in one key. `issuers`: whether it has
+    patients of several issuers; if all are of the site's own authority, not asking for it is quicker
+    (Orthanc reads the files of each study for it). `find_denial`: the status of a denied C-FIND; 0
+    looks like a query that finds nothing.
     """
 
     pacs_host: str
@@ -63,6 +74,7 @@ class ProxyConfig:
     connect_timeout: float = 10.0
     reuse_port: bool = False
     modality_lists: bool = True
+    issuers: bool = True
     find_denial: int = Status.SUCCESS
     limits: Limits = field(default_factory=Limits)
     bounds: Bounds = field(default_factory=Bounds)
@@ -111,6 +123,7 @@ class Proxy:
             config.registry(),
             config.bounds,
             config.modality_lists,
+            config.issuers,
             config.find_denial,
         )
 
@@ -147,7 +160,9 @@ class Proxy:
             if not client.ended:
                 client.reject(Rejection.CONGESTION)
             return
-        conversation = Conversation(client, peer, self._site, caller, self._services, self._pool)
+        own = lookup_context(request)
+        context = own.id if own is not None and peer is not None and own.id in peer.association.contexts else 0
+        conversation = Conversation(client, peer, self._site, caller, self._services, self._pool, context)
         try:
             await conversation.run()
             if peer is not None:

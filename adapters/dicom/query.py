@@ -20,15 +20,15 @@ from spir.model.decision import Residual
 from spir.model.identity import PatientIdentifiers
 from spir.model.request import Entity, Request
 
-__all__ = ["MAX_QUERIES", "answerable", "narrow", "narrow_key", "request_for"]
+__all__ = ["MAX_QUERIES", "narrow", "narrow_key", "request_for"]
 
 MAX_QUERIES = 64  # upstream queries that one client query may become; beyond, patients are not pushed down
 
-MODALITY = 0x00080060
+MODALITY, ISSUER = 0x00080060, 0x00100021
 # What the judgement of a row needs, asked for at its level whether the client wants it or not.
 NEEDED: Mapping[Level, tuple[int, ...]] = {
-    Level.PATIENT: (0x00100020, 0x00100021),
-    Level.STUDY: (0x00080020, 0x00080030, MODALITIES_IN_STUDY, 0x00100020, 0x00100021, 0x0020000D),
+    Level.PATIENT: (0x00100020, ISSUER),
+    Level.STUDY: (0x00080020, 0x00080030, MODALITIES_IN_STUDY, 0x00100020, ISSUER, 0x0020000D),
     Level.SERIES: (MODALITY, 0x0020000D, 0x0020000E),
     Level.IMAGE: (0x00080016, 0x00080018, 0x0020000D, 0x0020000E),
 }
@@ -44,16 +44,24 @@ def request_for(subject: Entity, service: Service, context: Mapping[str, Any]) -
 
 
 def narrow(
-    query: Query, residual: Residual, identifiers: PatientIdentifiers, *, lists: bool = True, cap: int = MAX_QUERIES
+    query: Query,
+    residual: Residual,
+    identifiers: PatientIdentifiers,
+    *,
+    lists: bool = True,
+    issuers: bool = True,
+    cap: int = MAX_QUERIES,
 ) -> tuple[bytes, ...] | None:
     """The identifiers to send to the peer, in the client's encoding; None if nothing can match.
 
     One for each patient that may be seen, if there are at most `cap`: several values in
     one Patient ID are not legal. `lists` tells whether the peer takes a list of
     modalities as alternatives; if not, there is one identifier for each modality too.
+    `issuers` tells whether it has patients of several issuers: then the issuer is asked for.
     """
+    needed = (tag for tag in NEEDED[query.level] if issuers or tag != ISSUER)
     fixed: dict[int, bytes | None] = dict.fromkeys(query.dropped)
-    fixed.update({tag: b"" for tag in NEEDED[query.level] if tag not in query.asked})
+    fixed.update({tag: b"" for tag in needed if tag not in query.asked})
     fixed[LEVEL] = query.level.name.encode("ascii")
     alternatives: list[list[tuple[int, bytes]]] = []
     for tag, choices, splits in (
@@ -85,11 +93,6 @@ def narrow_key(asked: tuple[str, ...], allowed: frozenset[str] | None) -> tuple[
     if any(map(is_wild, asked)) or not all(map(_can_be_key, allowed)):
         return ()
     return tuple(value for value in asked or sorted(allowed) if value in allowed) or None
-
-
-def answerable(query: Query) -> frozenset[int]:
-    """The tags an answer may contain: what was asked for and kept, and what belongs to every answer."""
-    return query.kept | tables().always | {LEVEL} | {UNIQUE[step] for step in query.above}
 
 
 def _patients(query: Query, residual: Residual, identifiers: PatientIdentifiers, cap: int) -> tuple[str, ...] | None:

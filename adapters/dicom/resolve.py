@@ -18,7 +18,7 @@ from adapters.dicom.session import Lookup
 from spir.errors import PeerError
 from spir.exchange import AskPeer
 
-__all__ = ["Budget", "batches", "instances", "modalities", "series", "studies", "study"]
+__all__ = ["Budget", "batches", "instances", "modalities", "named_modalities", "series", "studies", "study"]
 
 STUDY_DATE, STUDY_TIME, PATIENT_ID, ISSUER = 0x00080020, 0x00080030, 0x00100020, 0x00100021
 STUDY_UID, SERIES_UID, SOP_UID, SOP_CLASS = 0x0020000D, 0x0020000E, 0x00080018, 0x00080016
@@ -31,9 +31,10 @@ Rows = Generator[Any, tuple[DataSet, ...], tuple[DataSet, ...]]
 
 @dataclass(slots=True)
 class Budget:
-    """How many more queries of our own an operation may cause."""
+    """How many more queries of our own an operation may cause; `issuers`: whether they ask for patients' issuers."""
 
     left: int
+    issuers: bool = True
 
     def spend(self) -> None:
         if self.left <= 0:
@@ -78,14 +79,17 @@ def instances(budget: Budget, study_uid: str, series_uid: str, wanted: Sequence[
     )
 
 
+def named_modalities(row: DataSet) -> tuple[str, ...]:
+    """The modalities that a STUDY row names; empty if it does not say."""
+    return tuple(dict.fromkeys(name for name in row.values(MODALITIES_IN_STUDY) if name))
+
+
 def modalities(budget: Budget, row: DataSet) -> Generator[Any, Any, tuple[str, ...]]:
     """The modalities of a STUDY row: as it says, or, if it does not, as its series say."""
-    named = row.values(MODALITIES_IN_STUDY)
-    if any(named):
-        return tuple(dict.fromkeys(name for name in named if name))
+    named = named_modalities(row)
     uid = row.text(STUDY_UID)
-    if not uid:
-        return ()
+    if named or not uid:
+        return named
     rows = yield from series(budget, uid)
     return tuple(dict.fromkeys(one.text(MODALITY) or "" for one in rows))
 
@@ -98,6 +102,7 @@ def batches(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
 
 def _ask(budget: Budget, level: str, keys: dict[int, str], wishes: Iterable[int]) -> Rows:
     budget.spend()
-    elements = {**dict.fromkeys(wishes, b""), **{tag: text.encode("ascii", "replace") for tag, text in keys.items()}}
+    wanted = (tag for tag in wishes if budget.issuers or tag != ISSUER)
+    elements = {**dict.fromkeys(wanted, b""), **{tag: text.encode("ascii", "replace") for tag, text in keys.items()}}
     rows = yield AskPeer(Lookup(level, elements))
     return rows

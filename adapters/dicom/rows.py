@@ -17,12 +17,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 from typing import Any
 
 from adapters.dicom.dataset import DataSet, DatasetError
 from adapters.dicom.identifier import MODALITIES_IN_STUDY, Query, is_wild
 from adapters.dicom.masks import Masks
-from adapters.dicom.query import answerable
 from adapters.dicom.tables import KeyKind, Level, tables
 from spir.exchange import Ruling
 from spir.model.identity import PatientIdentifiers
@@ -34,6 +34,7 @@ STUDY_DATE, STUDY_TIME, UTC_OFFSET = 0x00080020, 0x00080030, 0x00080201
 PATIENT_ID, ISSUER = 0x00100020, 0x00100021
 STUDY_UID, SERIES_UID, SOP_CLASS, MODALITY = 0x0020000D, 0x0020000E, 0x00080016, 0x00080060
 RETRIEVE_AE = 0x00080054
+NOTHING: frozenset[int] = frozenset()
 
 # Obligations a query can carry out: masks on rows; the session delivers the others.
 CARRIED_OUT = frozenset(("mask", "notify", "trigger", "audit"))
@@ -71,24 +72,32 @@ class Reading:
 
     def created(self, row: DataSet) -> datetime | None:
         """Study date and time; None without a full date."""
-        date = _DATE.fullmatch(row.text(STUDY_DATE) or "")
-        time = _TIME.fullmatch(row.text(STUDY_TIME) or "00")
-        if not date or not time:
+        date = row.text(STUDY_DATE)
+        if not date:
             return None
-        year, month, day = map(int, date.groups())
-        hour, minute, second, fraction = (part or "0" for part in time.groups())
-        try:
-            moment = datetime(year, month, day, int(hour), int(minute), int(second), int(fraction.ljust(6, "0")))
-        except ValueError:
-            return None
-        return moment.replace(tzinfo=self._zone(row))
+        return _moment(date, row.text(STUDY_TIME) or "00", row.text(UTC_OFFSET) or "", self.zone)
 
-    def _zone(self, row: DataSet) -> tzinfo:
-        found = _OFFSET.fullmatch(row.text(UTC_OFFSET) or "")
-        if not found:
-            return self.zone
-        span = timedelta(hours=min(int(found[2]), 23), minutes=int(found[3]))
-        return timezone(-span if found[1] == "-" else span)
+
+@lru_cache(maxsize=4096)
+def _moment(date: str, time: str, offset: str, zone: tzinfo) -> datetime | None:
+    """DA, TM and an offset as one moment (PS3.5 6.2); None for what is malformed. Rows often share it."""
+    day, clock = _DATE.fullmatch(date), _TIME.fullmatch(time)
+    if not day or not clock:
+        return None
+    hour, minute, second, fraction = (part or "0" for part in clock.groups())
+    try:
+        parts = [int(part) for part in (*day.groups(), hour, minute, second, fraction.ljust(6, "0"))]
+        return datetime(*parts[:3], *parts[3:], tzinfo=_zone(offset) or zone)  # type: ignore[misc,arg-type]
+    except ValueError:
+        return None
+
+
+def _zone(offset: str) -> tzinfo | None:
+    found = _OFFSET.fullmatch(offset)
+    if not found:
+        return None
+    span = timedelta(hours=min(int(found[2]), 23), minutes=int(found[3]))
+    return timezone(-span if found[1] == "-" else span)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +185,18 @@ class Judge:
     ) -> Shown | None:
         if partial and query.summaries_matched:
             return None
-        hidden = self._hidden(row, query, duties)
+        hidden = self._hidden(row, query, duties) if duties else NOTHING
         if hidden is None:
             return None
-        emptied = hidden | (_summaries(row, query.level) if partial else frozenset())
-        changes = {**dict.fromkeys(emptied, b""), **changes}
-        if RETRIEVE_AE in row:
-            changes[RETRIEVE_AE] = self.ae_title.encode("ascii")
-        allowed = answerable(query)
+        allowed = query.answerable
         changes = {tag: value for tag, value in changes.items() if tag in allowed}
-        changes.update(dict.fromkeys(row.index.keys() - allowed))
+        for tag in row.index:
+            if tag not in allowed:
+                changes[tag] = None
+            elif tag in hidden or (partial and tag not in changes and _is_summary(tag, query.level)):
+                changes[tag] = b""
+            elif tag == RETRIEVE_AE:
+                changes[tag] = self.ae_title.encode("ascii")
         patient = (properties or {}).get("patient")
         name = patient["id"] if patient else self.reading.patient(row)
         return Shown(row.edited(changes) if changes else row.data, partial or bool(hidden), name, duties)
@@ -219,8 +230,7 @@ def _matches(key: str, value: str) -> bool:
     return re.fullmatch(pattern, value) is not None
 
 
-def _summaries(row: DataSet, level: Level) -> frozenset[int]:
-    """The counts and lists in a row of `level`: of what lies below it or beside it."""
-    known = tables().keys
-    found = (tag for tag in row.index if tag in known and known[tag].kind is KeyKind.SUMMARY)
-    return frozenset(tag for tag in found if known[tag].level <= level)
+def _is_summary(tag: int, level: Level) -> bool:
+    """Whether an element counts or lists what lies below `level`, or beside it."""
+    key = tables().keys.get(tag)
+    return key is not None and key.kind is KeyKind.SUMMARY and key.level <= level

@@ -145,7 +145,8 @@ class Bounds:
 @dataclass(frozen=True, slots=True)
 class Site:
     """The gateway as sessions know it. `destinations` maps the AE title a client names in a C-MOVE to the one
-    the PACS knows; what is not in it gets nothing. `find_denial` is the status of a denied C-FIND."""
+    the PACS knows; what is not in it gets nothing. `modality_lists`: the PACS takes several modalities in one key.
+    `issuers`: it has patients of several issuers. `find_denial` is the status of a denied C-FIND."""
 
     identifiers: PatientIdentifiers
     clock: Callable[[], datetime]
@@ -154,6 +155,7 @@ class Site:
     destinations: Mapping[str, str] = field(default_factory=dict)
     bounds: Bounds = Bounds()
     modality_lists: bool = True
+    issuers: bool = True
     find_denial: int = Status.SUCCESS
 
     def reading(self) -> Reading:
@@ -206,7 +208,8 @@ class Trail:
             self._patients[patient] = None
 
     def owes(self, duties: tuple[Obligation, ...]) -> None:
-        self._duties.update(dict.fromkeys(duties))
+        if duties:
+            self._duties.update(dict.fromkeys(duties))
 
     def opening(self) -> Commit:
         """The record of a release, to be durable before the first instance moves; `commit` records how it ended."""

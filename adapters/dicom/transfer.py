@@ -167,7 +167,7 @@ def retrieve(
         yield from denied(trail)
         return
     judge = Judge(ruling, site.reading(), site.masks, site.ae_title)
-    found = yield from resolved(retrieval, judge, Budget(site.bounds.lookups))
+    found = yield from resolved(retrieval, judge, Budget(site.bounds.lookups, site.issuers))
     _note(trail, found)
     if not found.selected and (found.hidden or not decision.permitted):
         yield from denied(trail)

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.dicom.admission import Peer, accepted, credentials_of, is_known, offered, refused, upstream_request
+from adapters.dicom.admission import (
+    Peer,
+    accepted,
+    credentials_of,
+    is_known,
+    lookup_context,
+    offered,
+    refused,
+    upstream_request,
+)
 from adapters.dicom.negotiation import agreed, negotiate, own_user
 from adapters.dicom.pdu import (
     AssociateRequest,
@@ -98,6 +107,16 @@ def test_the_pacs_learns_the_client_s_roles_and_length_but_not_its_identity() ->
     assert upstream.user == own_user(16384, roles=roles[:1])
 
 
+def test_what_has_to_be_resolved_gets_a_context_of_ours() -> None:
+    finding = upstream_request(request(PresentationContextItem(1, FIND, (EXPLICIT,))), "ORTHANC", "SPIR")
+    storing = upstream_request(request(PresentationContextItem(1, CT, (EXPLICIT,))), "ORTHANC", "SPIR")
+    assert finding.contexts[1:] == (PresentationContextItem(3, FIND, (IMPLICIT,)),)
+    assert storing.contexts[1:] == ()
+    full = request(*(PresentationContextItem(id, FIND, (EXPLICIT,)) for id in range(1, 256, 2)))
+    assert lookup_context(full) is None
+    assert len(upstream_request(full, "ORTHANC", "SPIR").contexts) == 128
+
+
 def test_the_client_gets_what_the_pacs_accepted_and_the_smaller_length() -> None:
     asked = request(
         PresentationContextItem(1, FIND, (EXPLICIT,)),
@@ -148,8 +167,9 @@ def test_no_context_is_in_force_that_no_table_knows(proposed: list[tuple[str, li
     assert [one.id for one in answer.contexts] == [one.id for one in asked.contexts]
     in_force = agreed(asked, answer)
     assert all(tables().supports(one.abstract_syntax, one.transfer_syntax) for one in in_force.values())
+    ours = {one.id for one in asked.contexts}
     assert {(one.id, one.transfer_syntax) for one in in_force.values()} == {
-        (one.id, one.transfer_syntax) for one in of_pacs.contexts if one.accepted
+        (one.id, one.transfer_syntax) for one in of_pacs.contexts if one.accepted and one.id in ours
     }
 
 

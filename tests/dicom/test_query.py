@@ -158,6 +158,13 @@ def test_modalities_are_asked_for_as_alternatives() -> None:
     ]
 
 
+def test_a_peer_with_one_issuer_is_not_asked_for_it() -> None:
+    sent = narrow(query("STUDY"), ADMIT_ALL, HIS, issuers=False)
+    asked = narrow(query("STUDY", {ISSUER: ""}), ADMIT_ALL, HIS, issuers=False)
+    assert sent is not None and asked is not None
+    assert (ISSUER in keys_of(sent[0]), ISSUER in keys_of(asked[0])) == (False, True)
+
+
 def test_a_peer_without_lists_is_asked_once_for_each_modality() -> None:
     sent = narrow(query("STUDY"), bounded(modality=["DX", "CR"]), HIS, lists=False)
     assert sent is not None
