@@ -25,7 +25,7 @@ __all__ = ["UNDERSTOOD", "Reading", "Verdict", "judge", "release_limit"]
 UNDERSTOOD = frozenset(("mask", "limit", "audit", "notify", "trigger"))
 
 _CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
-_LEVELS = ("U", "L", "M", "N", "R", "V")  # v3-Confidentiality, from unrestricted to very restricted
+STRICTEST = 5  # the level of a confidentiality that no table knows
 _STUDY = "urn:oid:"
 _UID_SYSTEM = "urn:dicom:uid"  # FHIR R4 ImagingStudy.identifier
 _MODALITIES = 16  # more than that in one study are not told apart
@@ -174,7 +174,7 @@ def _rows(
 
 
 def _common(resource: Any, row: TypeRow, kind: str, reading: Reading) -> dict[str, Any]:
-    labels, sensitivity = _labels(resource)
+    labels, sensitivity = _labels(resource, reading.tables)
     return {
         "category": _category(resource, row.categories, kind),
         "status": _text(resource, row.status),
@@ -227,17 +227,21 @@ def _author(resource: Any, paths: tuple[Path, ...], reading: Reading) -> str | N
     return None
 
 
-def _labels(resource: Any) -> tuple[list[str], str | None]:
-    """Codes of `meta.security`, and the strictest of confidentiality among them; no label is the empty list."""
-    labels: list[str] = []
-    levels: list[str] = []
+def _labels(resource: Any, tables: Tables) -> tuple[list[str], int | None]:
+    """Codes of `meta.security` with the names they have elsewhere, and the highest level of sensitivity among them.
+
+    No label is the empty list, which is known; no confidentiality is missing.
+    """
+    labels: dict[str, None] = {}
+    levels: list[int] = []
     for coding in values(resource, ("meta", "security")):
         code = coding.get("code") if isinstance(coding, dict) else None
         if isinstance(code, str):
-            labels.append(code)
-            if coding.get("system") == _CONFIDENTIALITY and code in _LEVELS:
-                levels.append(code)
-    return labels, max(levels, key=_LEVELS.index, default=None)
+            row = tables.labels.get((str(coding.get("system")), code))
+            strictest = STRICTEST if coding.get("system") == _CONFIDENTIALITY else 0
+            labels.update(dict.fromkeys(name for name in (code, row.label if row else "") if name))
+            levels.append(row.level if row else strictest)
+    return list(labels), max(levels, default=0) or None
 
 
 def _study(resource: Any) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from spir.errors import DocumentError
 
-__all__ = ["CategoryRule", "KindRule", "Parameter", "Path", "Tables", "TypeRow", "path", "values"]
+__all__ = ["CategoryRule", "KindRule", "LabelRow", "Parameter", "Path", "Tables", "TypeRow", "path", "values"]
 
 Path: TypeAlias = tuple[str, ...]  # element names below the resource: ("name", "family")
 
@@ -73,12 +73,24 @@ class TypeRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelRow:
+    """What a security label's code is called elsewhere ("" nothing), and its level of sensitivity (0: none)."""
+
+    label: str
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tables:
-    """`fields`: neutral mask path -> FHIR mask paths. `choices`: base names of choice elements."""
+    """`fields`: neutral mask path -> FHIR mask paths. `choices`: base names of choice elements.
+
+    `labels` by (system, code).
+    """
 
     types: Mapping[str, TypeRow]
     fields: Mapping[str, tuple[str, ...]]
     choices: frozenset[str]
+    labels: Mapping[tuple[str, str], LabelRow]
 
     @classmethod
     def build(cls, fhir: Any, fields: Any, search: Any, elements: Any) -> Tables:
@@ -86,11 +98,12 @@ class Tables:
         try:
             types = {row["fhir"]: _row(row, fhir, search, elements) for row in fhir["rows"]}
             paths = {row["path"]: tuple(row["fhir"]) for row in fields["rows"]}
+            labels = {(row["system"], row["code"]): LabelRow(row["label"], row["level"]) for row in fhir["labels"]}
         except KeyError as error:
             raise DocumentError(f"a mapping table of FHIR lacks `{error.args[0]}`") from error
         if len(types) != len(fhir["rows"]) or len(paths) != len(fields["rows"]):
             raise DocumentError("a mapping table of FHIR has a row twice")
-        return cls(types, paths, frozenset(elements["choices"]))
+        return cls(types, paths, frozenset(elements["choices"]), labels)
 
     def base_name(self, name: str) -> str:
         """`value` for `value`, `value[x]` and `valueQuantity`; every other name as it is."""

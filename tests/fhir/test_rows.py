@@ -56,11 +56,18 @@ def test_an_observation_is_a_row_of_its_patient():
             "status": "final",
             "created": datetime(2026, 11, 20, 0, 0, tzinfo=UTC),
             "author": "dr.li",
-            "labels": ["N", "R", "PSY"],
-            "sensitivity": "R",
+            "labels": ["N", "R", "restricted", "PSY", "psychiatry"],
+            "sensitivity": 4,
             "patient": {"id": "HIS|P001"},
         }
     ]
+
+
+def test_a_confidentiality_that_no_table_knows_is_the_strictest():
+    system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+    resource = observation("o", "p1", meta={"security": [{"system": system, "code": "X"}, {"code": "HOME"}, "R", {}]})
+    (row,) = rows_of(resource, "result")
+    assert (row["labels"], row["sensitivity"]) == (["X", "HOME"], 5)
 
 
 def test_no_label_is_the_empty_list_and_no_patient_is_missing():

@@ -569,18 +569,19 @@ def test_27_a_mask_goes_through_arrays_and_makes_no_parents(place):
 
 def test_28_labels_reach_the_policy_and_no_label_is_no_label(place):
     system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
-    label = {"security": [{"system": system, "code": "N"}, {"system": system, "code": "R"}, {"code": "PSY"}]}
+    codes = [{"system": system, "code": "N"}, {"system": system, "code": "R"}, {"code": "HOME"}]
+    label = {"security": codes}
     place.put(observation("labelled", "p1", meta=label))
     rows: list[Mapping[str, Any]] = []
 
     def rule(asked: Request) -> Any:
         ruling = place.ward.care(asked)
-        return GivenRuling(ruling.decision, asked, lambda row: rows.append(row) or row["sensitivity"] != "R")
+        return GivenRuling(ruling.decision, asked, lambda row: rows.append(row) or row["sensitivity"] != 4)
 
     place.ward.rule = rule
     assert place.straight("GET", "/Observation/labelled").status == 200
     assert place.ask("GET", "/Observation/labelled").status == 404
-    assert rows[-1]["labels"] == ["N", "R", "PSY"]
+    assert rows[-1]["labels"] == ["N", "R", "restricted", "HOME"]
     assert place.ask("GET", "/Observation/o1").status == 200
     assert (rows[-1]["labels"], rows[-1]["sensitivity"]) == ([], None)
 
