@@ -148,6 +148,20 @@ class Settings(_Section, frozen=True, kw_only=True):
         """A path of this file: absolute as it is, relative from the file's folder."""
         return Path(self.folder) / name
 
+    def text(self, name: str) -> str:
+        """The text of a file that the settings name. Raises DocumentError."""
+        path = self.path(name)
+        try:
+            return path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DocumentError(
+                "cannot be read as UTF-8 text", hint=str(error), location=Location(str(path))
+            ) from error
+
+    def secret(self, name: str) -> str:
+        """A secret from a file, without the line end; "" for no file."""
+        return self.text(name).strip() if name else ""
+
     @property
     def data(self) -> Path:
         return self.path(self.site.data)

@@ -100,11 +100,11 @@ def _tables() -> Finding:
 
 
 def _configuration(path: Path) -> Iterator[Finding]:
-    from adapters.compose import inspect
+    from adapters.parts import inspected
 
     found = settings.load(path)
     yield Finding(True, "configuration", f"{path}: organisation {found.site.organization}")
-    for subject, text in inspect(found):
+    for subject, text in inspected(found):
         yield Finding(True, subject, text)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters.commands.moment import moment
 from adapters.commands.output import FINDING, OK, say
@@ -18,8 +18,12 @@ from spir.engine.explain import Explanation
 from spir.errors import RequestError
 from spir.model.decision import Decision
 from spir.model.facts import FactStore, Snapshot, empty_snapshot
+from spir.model.identity import PatientIdentifiers
 from spir.model.request import Request
 from spir.model.value import thaw
+
+if TYPE_CHECKING:
+    from adapters.identity.directory import Directory
 
 __all__ = ["evaluate", "explain", "schema"]
 
@@ -61,11 +65,10 @@ def _asked(arguments: Namespace) -> Explanation:
 
 def _recorded(arguments: Namespace) -> Explanation:
     """The decision of an audit event once more, on the inputs that the trail keeps."""
-    from adapters.compose import recorded_request
+    from adapters.parts import recorded
     from adapters.settings import load
 
-    settings = load(Path(arguments.config or "spir.toml"))
-    request, at, bundle = recorded_request(settings, arguments.event)
+    request, at, bundle = recorded(load(Path(arguments.config or "spir.toml")), arguments.event)
     engine = _engine(arguments)
     if bundle != engine.rules.fingerprint:
         print("spir: the policies have changed since: this is what they say now", file=sys.stderr)
@@ -95,11 +98,29 @@ def _facts(arguments: Namespace, engine: Engine, at: datetime) -> Snapshot:
     """Facts as a gateway would have learnt them from the messages, whoever had sent them."""
     store = FactStore(empty_snapshot(engine.documents.vocabulary.joins()))
     if arguments.facts:
-        from adapters.compose import changes_of
+        from adapters.parts import changes_of
 
+        directory, identifiers = _known(arguments)
         for name in arguments.facts:
-            store.apply(changes_of(_bytes(name), arguments.directory, arguments.config, engine.rules.site, at))
+            body = _bytes(name)
+            body = body if b"\r" in body else body.replace(b"\n", b"\r")
+            store.apply(changes_of(body, directory, identifiers, at.astimezone(engine.rules.site.timezone)))
     return store.snapshot
+
+
+def _known(arguments: Namespace) -> tuple[Directory, PatientIdentifiers]:
+    """Staff and assigning authorities, from the configuration, or from `--directory` alone."""
+    from adapters.identity.directory import Directory
+
+    if arguments.config or (not arguments.policies and Path("spir.toml").exists()):
+        from adapters.parts import directory_of, identifiers_of
+        from adapters.settings import load
+
+        settings = load(Path(arguments.config or "spir.toml"))
+        return directory_of(settings), identifiers_of(settings)
+    text = _bytes(arguments.directory).decode("utf-8", "replace") if arguments.directory else ""
+    directory = Directory.parse(text, arguments.directory) if text else Directory()
+    return directory, PatientIdentifiers({}, lenient=True)
 
 
 def _request(arguments: Namespace) -> Request:

@@ -19,11 +19,13 @@ class PatientIdentifiers:
 
     `systems` maps an authority to its FHIR identifier system, which is also
     accepted as a DICOM issuer. `default` is the authority of identifiers that
-    come without one ("" refuses to guess).
+    come without one ("" refuses to guess). `lenient` takes every authority
+    under its own name: for tools that read files, never for a gateway.
     """
 
     systems: Mapping[str, str]
     default: str = ""
+    lenient: bool = False
 
     def canonical(self, value: str, issuer: str = "") -> str | None:
         """`authority|value`, or None if the issuer is unknown or the value empty.
@@ -56,4 +58,4 @@ class PatientIdentifiers:
         for authority, system in self.systems.items():
             if issuer in (system, system.removeprefix("urn:oid:")):
                 return authority
-        return ""
+        return issuer if self.lenient and "|" not in issuer else ""

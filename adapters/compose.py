@@ -1,0 +1,259 @@
+"""The composition root: settings -> objects -> a running gateway.
+
+Nothing here decides, speaks a protocol or knows a standard: it reads what the
+settings name, builds the parts, and starts and stops them in the right order.
+Whatever cannot be read or opened refuses the start; nothing runs half.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Protocol
+
+import adapters
+from adapters.audit.journal import Journal
+from adapters.audit.notary import Notary, NotaryConfig
+from adapters.backbone.embedded import Embedded, Options
+from adapters.dicom.proxy import Destination, Peer, Proxy, ProxyConfig
+from adapters.fhir.facade import Facade, FacadeConfig
+from adapters.fhir.upstream import UpstreamConfig
+from adapters.hl7v2.listener import Listener, ListenerConfig
+from adapters.hl7v2.source import Source
+from adapters.identity.directory import Directory
+from adapters.identity.resolver import Resolver
+from adapters.notify.channel import Channel, FhirCommunication, FhirTask, Webhook
+from adapters.notify.courier import Courier
+from adapters.parts import directory_of, identifiers_of, policies_of, resolver_of, tls_of
+from adapters.settings import Settings, address
+from adapters.version import VERSION
+from spir.engine.inputs import with_facts
+from spir.engine.ruleset import RuleSet
+from spir.engine.ruling import Judged, rule
+from spir.errors import DocumentError, SpirError, Unavailable
+from spir.exchange import Credentials, Durable, Identity, Record
+from spir.model.facts import Fact, Key
+from spir.model.identity import PatientIdentifiers
+from spir.model.request import Request
+from spir.record.event import AuditEvent, EventKind, Outcome
+
+__all__ = ["Gateway"]
+
+log = logging.getLogger("spir.gateway")
+
+
+class Serving(Protocol):
+    """What every listener offers."""
+
+    @property
+    def port(self) -> int: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Gateway:
+    """All of SPIR in one process, and `spir.exchange.Services` for its listeners.
+
+    Make it with `open`, then `start`; `stop` once. `ports` are the bound ones by listener.
+    """
+
+    def __init__(self, settings: Settings, store: Embedded, notary: Notary, rules: RuleSet) -> None:
+        self.settings = settings
+        self.store = store
+        self.rules = rules
+        self.identifiers: PatientIdentifiers = identifiers_of(settings)
+        self.directory: Directory = directory_of(settings)
+        self.resolver: Resolver = resolver_of(settings, self.directory, self.now)
+        self.notary = notary
+        self.courier = Courier(store, _channels(settings), self.identifiers, self.now)
+        self._zone = settings.zone
+        self._listeners: dict[str, Serving] = {}
+        self._running = AsyncExitStack()
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Gateway:
+        """Read and open everything but the ports. Raises DocumentError, Unavailable."""
+        if getattr(adapters, "OWNER", "") != "spir-suite":
+            raise Unavailable("another distribution has overwritten `adapters`", hint="run `spir doctor`")
+        documents, rules = policies_of(settings)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        journal = Journal.open(settings.data)
+        store = Embedded.open(
+            settings.database,
+            journal.append,
+            prepare=(journal.prepare,),
+            options=Options(joins=documents.vocabulary.joins()),
+        )
+        try:
+            config = NotaryConfig(
+                settings.origin, settings.signing_key, settings.checkpoints, settings.audit.checkpoint_seconds
+            )
+            return cls(settings, store, Notary(config, journal, store.write), rules)
+        except BaseException:
+            await store.close()
+            raise
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        return {name: listener.port for name, listener in self._listeners.items()}
+
+    async def start(self, only: frozenset[str] = frozenset()) -> None:
+        """Start the listeners of the configuration, or those in `only`; the last to start is the first to stop.
+
+        If one cannot start, those before it are stopped again.
+        """
+        self._running.push_async_callback(self.store.close)
+        await self._begin(self.notary.start, self.notary.stop)
+        await self.commit(Record(self._lifecycle("start")))
+        self._running.push_async_callback(self._record_stop)
+        await self._begin(self.courier.start, self.courier.stop)
+        for name, build in _BUILDERS.items():
+            listener = build(self) if not only or name in only else None
+            if listener is not None:
+                await self._begin(listener.start, listener.stop)
+                self._listeners[name] = listener
+        if not self._listeners:
+            await self.stop()
+            raise DocumentError("there is no listener to start", hint="configure [hl7v2], [dicom] or [fhir]")
+
+    async def _begin(self, start: Callable[[], Any], stop: Callable[[], Any]) -> None:
+        try:
+            await start()
+        except OSError as error:
+            await self.stop()
+            raise Unavailable("a listener cannot start", hint=str(error)) from error
+        except BaseException:
+            await self.stop()
+            raise
+        self._running.push_async_callback(stop)
+
+    async def stop(self) -> None:
+        """Bounded in time; what was acknowledged is durable already. Safe to call twice."""
+        running, self._running = self._running.pop_all(), AsyncExitStack()
+        self._listeners = {}
+        await running.aclose()
+
+    def reload(self) -> None:
+        """Read the policies again; what cannot be read leaves the old ones in force."""
+        try:
+            _, rules = policies_of(self.settings)
+        except SpirError as error:
+            log.error("the policies were not reloaded: %s", error)
+            return
+        changed, self.rules = rules.fingerprint != self.rules.fingerprint, rules
+        if changed:
+            log.info("policies %s are in force", rules.fingerprint)
+            self._noted = asyncio.ensure_future(self.commit(Record(self._lifecycle("policies"))))
+
+    # -- spir.exchange.Services --------------------------------------------------------------
+
+    def now(self) -> datetime:
+        return datetime.now(self._zone)
+
+    def identify(self, credentials: Credentials) -> Identity:
+        return self.resolver.identify(credentials)
+
+    def staff(self, authority: str, value: str) -> str | None:
+        return self.directory.staff(authority, value)
+
+    def rule(self, request: Request) -> Judged:
+        """Decide on one snapshot of facts by one set of rules."""
+        return rule(self.rules, request, self.store.facts.snapshot, self.now())
+
+    async def commit(self, *items: Durable) -> int:
+        return await self.store.commit([self._kept(item) for item in items])
+
+    def _kept(self, item: Durable) -> Durable:
+        """An audit event with the facts of its decision written into the request: so it can be explained later."""
+        match item:
+            case Record(AuditEvent(request=Request() as asked) as event):
+                request = with_facts(self.rules, asked, self.store.facts.snapshot, event.time)
+                return Record(replace(event, request=request))
+            case _:
+                return item
+
+    # -- the rest ----------------------------------------------------------------------------
+
+    def facts(self, key: Key) -> tuple[Fact, ...]:
+        return self.store.facts.snapshot.facts(key)
+
+    def _lifecycle(self, what: str) -> AuditEvent:
+        detail = {"what": what, "bundle": self.rules.fingerprint, "version": VERSION}
+        return AuditEvent(self.now(), EventKind.LIFECYCLE, "spir", what, "spir", Outcome.SUCCESS, detail=detail)
+
+    async def _record_stop(self) -> None:
+        await self.commit(Record(self._lifecycle("stop")))
+
+
+# -- listeners from settings -----------------------------------------------------------------
+
+
+def _hl7v2(gateway: Gateway) -> Serving | None:
+    section = gateway.settings.hl7v2
+    if section is None:
+        return None
+    where = address(section.listen)
+    sources = tuple(
+        Source(one.application, one.facility, tuple(one.addresses), one.charset, validate=one.validate)
+        for one in section.sources
+    )
+    config = ListenerConfig(sources, host=where.host, port=where.port)
+    return Listener(config, gateway, gateway.store.recall, tls_of(gateway.settings, section.tls))
+
+
+def _dicom(gateway: Gateway) -> Serving | None:
+    section = gateway.settings.dicom
+    if section is None or section.pacs is None:
+        return None
+    where, pacs = address(section.listen), address(section.pacs.address)
+    config = ProxyConfig(
+        pacs_host=pacs.host,
+        pacs_port=pacs.port,
+        pacs_ae_title=section.pacs.ae_title,
+        peers=tuple(Peer(one.ae_title, tuple(one.addresses)) for one in section.peers),
+        host=where.host,
+        port=where.port,
+        ae_title=section.ae_title,
+        destinations=tuple(Destination(one.ae_title) for one in section.destinations),
+    )
+    return Proxy(config, gateway, tls_of(gateway.settings, section.tls))
+
+
+def _fhir(gateway: Gateway) -> Serving | None:
+    section = gateway.settings.fhir
+    if section is None:
+        return None
+    where = address(section.listen)
+    token = gateway.settings.secret(section.upstream_token_file)
+    config = FacadeConfig(
+        UpstreamConfig(section.upstream.rstrip("/"), token),
+        host=where.host,
+        port=where.port,
+        validate_writes=section.validate_writes,
+    )
+    return Facade(config, gateway, tls_of(gateway.settings, section.tls))
+
+
+_BUILDERS: Mapping[str, Callable[[Gateway], Serving | None]] = {"hl7v2": _hl7v2, "dicom": _dicom, "fhir": _fhir}
+
+
+def _channels(settings: Settings) -> dict[str, Channel]:
+    found: dict[str, Channel] = {}
+    for name, channel in settings.notify.channels.items():
+        match channel.kind:
+            case "webhook":
+                found[name] = Webhook(channel.url, settings.secret(channel.secret_file).encode())
+            case "fhir-task":
+                found[name] = FhirTask(channel.url)
+            case "fhir-communication":
+                found[name] = FhirCommunication(channel.url)
+            case other:
+                hint = "webhook, fhir-task or fhir-communication"
+                raise DocumentError(f"channel `{name}` has the unknown kind `{other}`", hint=hint)
+    return found
