@@ -12,7 +12,7 @@ from typing import Any
 
 from adapters.dicom import resolve
 from adapters.dicom.dataset import DataSet, DatasetError
-from adapters.dicom.identifier import Query, read_find
+from adapters.dicom.identifier import UNIQUE, Query, read_find
 from adapters.dicom.message import CCancelRq, CFindRq, CFindRsp, is_pending
 from adapters.dicom.query import narrow, request_for
 from adapters.dicom.resolve import MODALITY, PATIENT_ID, SERIES_UID, SOP_CLASS, STUDY_UID, Budget
@@ -157,6 +157,8 @@ class _Search:
         return known
 
     def _judged(self, row: DataSet) -> Generator[Any, Any, Shown | None]:
+        if not self._belongs(row):
+            return None
         match self.query.level:
             case Level.PATIENT:
                 return (yield from self._patient(row))
@@ -170,6 +172,13 @@ class _Search:
                 return self.judge.show(self.query, row, {**self.above, **own})
             case Level.IMAGE:
                 return self.judge.show(self.query, row, {**self.above, "sop_class": row.text(SOP_CLASS) or None})
+
+    def _belongs(self, row: DataSet) -> bool:
+        """Whether a row says that it lies where it was asked for: series and images are judged by that place."""
+        above = self.query.above
+        return self.query.level <= Level.STUDY or all(
+            row.text(UNIQUE[level]) == above[level] for level in (Level.STUDY, Level.SERIES) if level in above
+        )
 
     def _patient(self, row: DataSet) -> Generator[Any, Any, Shown | None]:
         """A patient is shown if one of its studies is; the same ID of another issuer is another patient."""

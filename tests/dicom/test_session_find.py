@@ -312,6 +312,18 @@ def test_a_study_uid_of_two_patients_belongs_to_nobody() -> None:
     assert shown("SERIES", {STUDY_UID: "1.1", SERIES_UID: ""}, pacs=TwoRows(WARD)) == [0]
 
 
+def test_rows_that_a_sloppy_peer_brings_from_elsewhere_are_withheld() -> None:
+    class Sloppy(Pacs):
+        def find(self, identifier: bytes) -> Any:
+            keys = DataSet.parse(identifier, True)
+            return super().find(keys.edited({STUDY_UID: b"", SERIES_UID: b""}))
+
+    series = {STUDY_UID: "1.1", SERIES_UID: "", MODALITY: ""}
+    assert [row[SERIES_UID] for row in shown("SERIES", series, pacs=Sloppy(WARD))[:-1]] == ["1.1.1"]
+    images = {STUDY_UID: "1.1", SERIES_UID: "1.1.1", SOP_UID: ""}
+    assert [row[SOP_UID] for row in shown("IMAGE", images, pacs=Sloppy(WARD))[:-1]] == ["1.1.1.1", "1.1.1.2"]
+
+
 def test_patients_are_shown_if_one_of_their_studies_is() -> None:
     assert shown("PATIENT", {PATIENT_ID: "", 0x00201200: ""}, PATIENT_FIND) == [
         {PATIENT_ID: "P001", 0x00201200: ""},
