@@ -14,7 +14,7 @@ import random
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from adapters.notify.account import finished
 from adapters.notify.channel import Channel
@@ -83,7 +83,7 @@ class Courier:
         self._lanes: dict[str, Lane] = {}
         self._running: list[asyncio.Task[None]] = []
         self._awake: asyncio.Event | None = None
-        self._since = now()
+        self._since = datetime.max.replace(tzinfo=UTC)  # not before `start`: a clock may not go yet
         outbox.on_notify(self.wake)
 
     async def start(self) -> None:

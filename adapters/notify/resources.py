@@ -11,7 +11,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from adapters.notify.notice import Coded, Notice, read
+from adapters.notify.notice import Coded, Notice, Order, read
 from adapters.notify.port import Parcel
 from spir.errors import RequestError
 from spir.model.identity import PatientIdentifiers
@@ -21,6 +21,9 @@ __all__ = ["NOTIFICATION", "OPERATION", "communication", "resource_id", "task"]
 OPERATION = "urn:spir:operation"  # the code system of operation codes
 NOTIFICATION = "urn:spir:notification"  # the identifier system of notifications
 _CATEGORY = "http://terminology.hl7.org/CodeSystem/communication-category"
+_NUMBER = "http://terminology.hl7.org/CodeSystem/v2-0203"  # types of identifiers
+
+MOST_NAMED = 8  # codes in a text; the others are counted
 
 # FHIR R4 datatypes.html#id allows 64 characters of these; the prefix takes five.
 _ID = re.compile(r"[A-Za-z0-9.-]{1,59}", re.ASCII)
@@ -36,11 +39,12 @@ def resource_id(parcel: Parcel) -> str:
 def task(parcel: Parcel, identifiers: PatientIdentifiers) -> dict[str, Any]:
     """A Task that asks for the work a `trigger` starts (FHIR R4 task.html).
 
-    One patient is `for`; several are inputs. Raises RequestError: a patient
-    whose authority has no FHIR identifier system.
+    One patient is `for`, several are inputs; the first order is the focus.
+    Raises RequestError: a patient whose authority has no FHIR identifier system.
     """
     notice = read(parcel.notification)
     patients = _patients(notice, identifiers)
+    orders = [_ordered(one) for one in notice.orders]
     made: dict[str, Any] = {
         **_head("Task", parcel),
         "status": "requested",
@@ -50,15 +54,14 @@ def task(parcel: Parcel, identifiers: PatientIdentifiers) -> dict[str, Any]:
         "description": _words(notice, parcel),
         "authoredOn": _moment(parcel.created),
     }
+    if orders:
+        made |= {"basedOn": orders, "focus": orders[0]}
     if len(patients) == 1:
-        made["for"] = patients[0]
-    elif patients:
-        made["input"] = [{"type": {"text": "patient"}, "valueReference": one} for one in patients]
-    if notice.order is not None:
-        order = {"type": "ServiceRequest", "identifier": _identifier(notice.order)}
-        made |= {"basedOn": [order], "focus": order}
-    if notice.codes:
-        made["reasonCode"] = {"coding": _codings(notice)}
+        made["for"] = patients.pop()
+    inputs = [{"type": {"text": "patient"}, "valueReference": one} for one in patients]
+    inputs += [{"type": {"text": "code"}, "valueCodeableConcept": _concept(one)} for one in notice.codes]
+    if inputs:
+        made["input"] = inputs
     return made
 
 
@@ -67,29 +70,28 @@ def communication(parcel: Parcel, identifiers: PatientIdentifiers) -> dict[str, 
 
     `completed` is the status of the transmission, which is over once the
     server has it; that somebody has read it would be `received`. One patient is
-    the subject; several are what it is about. Raises RequestError as `task`.
+    the subject, several are what it is about. Raises RequestError as `task`.
     """
     notice = read(parcel.notification)
     patients = _patients(notice, identifiers)
-    pressing = notice.priority != "routine"
+    category = "notification" if notice.priority == "routine" else "alert"
     made: dict[str, Any] = {
         **_head("Communication", parcel),
         "status": "completed",
-        "category": [{"coding": [{"system": _CATEGORY, "code": "alert" if pressing else "notification"}]}],
+        "category": [{"coding": [{"system": _CATEGORY, "code": category}]}],
         "priority": notice.priority,
         "topic": _topic(notice, parcel),
         "sent": _moment(parcel.created),
         "payload": [{"contentString": _words(notice, parcel)}],
     }
     if len(patients) == 1:
-        made["subject"] = patients[0]
-    elif patients:
-        made["about"] = patients
-    if notice.order is not None:
-        made["basedOn"] = [{"type": "ServiceRequest", "identifier": _identifier(notice.order)}]
-    if notice.codes:
-        made["reasonCode"] = [{"coding": _codings(notice)}]
-    return made
+        made["subject"] = patients.pop()
+    several = {
+        "about": patients,
+        "basedOn": [_ordered(one) for one in notice.orders],
+        "reasonCode": [_concept(one) for one in notice.codes],
+    }
+    return made | {name: items for name, items in several.items() if items}
 
 
 # -- parts of both ---------------------------------------------------------------------------
@@ -126,20 +128,23 @@ def _topic(notice: Notice, parcel: Parcel) -> dict[str, Any]:
 
 def _words(notice: Notice, parcel: Parcel) -> str:
     """For people: `notify (stat): view:result:critical, code 2823-3`."""
-    what = [notice.operation or "no operation named", *(f"code {one.value}" for one in notice.codes)]
+    codes = [f"code {one.code}" for one in notice.codes[:MOST_NAMED]]
+    more = len(notice.codes) - len(codes)
+    what = [notice.operation or "no operation named", *codes, *([f"{more} more"] if more else [])]
     return f"{parcel.notification.kind} ({notice.priority}): {', '.join(what)}"
 
 
-def _codings(notice: Notice) -> list[dict[str, str]]:
-    return [{**_system(one), "code": one.value} for one in notice.codes]
+def _concept(one: Coded) -> dict[str, Any]:
+    return {"coding": [{**_system(one.system), "code": one.code}]}
 
 
-def _identifier(one: Coded) -> dict[str, str]:
-    return {**_system(one), "value": one.value}
+def _ordered(one: Order) -> dict[str, Any]:
+    kind = {"type": {"coding": [{"system": _NUMBER, "code": one.type}]}} if one.type else {}
+    return {"type": "ServiceRequest", "identifier": {**kind, **_system(one.system), "value": one.number}}
 
 
-def _system(one: Coded) -> dict[str, str]:
-    return {"system": one.system} if one.system else {}
+def _system(system: str) -> dict[str, str]:
+    return {"system": system} if system else {}
 
 
 def _moment(moment: datetime) -> str:

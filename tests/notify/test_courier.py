@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from adapters.notify.channel import FhirTask
@@ -132,6 +133,13 @@ def test_nothing_is_delivered_before_the_start_or_after_the_stop():
         assert list(outbox.pending) == ["after"]
 
     asyncio.run(run())
+
+
+def test_it_is_made_before_the_sites_clock_goes():
+    def stopped() -> datetime:
+        raise AttributeError("the clock is not there yet")
+
+    assert Courier(GivenOutbox(), {}, HIS, stopped).tally == Tally()
 
 
 def test_it_can_be_started_again():

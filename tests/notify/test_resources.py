@@ -17,12 +17,18 @@ from tests.notify.parcels import ALERT, parcel
 from tests.notify.test_notice import BODIES
 
 P001 = {"type": "Patient", "identifier": {"system": "urn:oid:1.2.3", "value": "P001"}}
-WORKFLOW = {"patient": "HIS|P001", "operation": "update:order:stat", "order": "ORD1", "code": "71020"}
+PLACER = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "PLAC"}]}
+WORKFLOW = {
+    "patient": "HIS|P001",
+    "operation": "update:order:stat",
+    "orders": [{"placer": "ORD1", "code": "24323-8", "system": "LN"}],
+}
 
 
 def test_a_trigger_becomes_a_task():
     given = parcel(WORKFLOW, channel="workflow", kind="trigger", priority="immediate")
-    order = {"type": "ServiceRequest", "identifier": {"value": "ORD1"}}
+    order = {"type": "ServiceRequest", "identifier": {"type": PLACER, "value": "ORD1"}}
+    service = {"coding": [{"system": "http://loinc.org", "code": "24323-8"}]}
     assert task(given, HIS) == {
         "resourceType": "Task",
         "id": "spir-a1b2",
@@ -31,12 +37,12 @@ def test_a_trigger_becomes_a_task():
         "intent": "order",
         "priority": "stat",
         "code": {"coding": [{"system": "urn:spir:operation", "code": "update:order:stat"}]},
-        "description": "trigger (stat): update:order:stat, code 71020",
+        "description": "trigger (stat): update:order:stat, code 24323-8",
         "authoredOn": "2026-11-21T12:00:00.000Z",
         "for": P001,
         "basedOn": [order],
         "focus": order,
-        "reasonCode": {"coding": [{"code": "71020"}]},
+        "input": [{"type": {"text": "code"}, "valueCodeableConcept": service}],
     }
 
 
@@ -68,6 +74,12 @@ def test_several_patients_are_all_named():
     assert "for" not in made and "subject" not in told
     assert [one["valueReference"]["identifier"]["value"] for one in made["input"]] == ["P001", "P002"]
     assert [one["identifier"]["value"] for one in told["about"]] == ["P001", "P002"]
+
+
+def test_a_text_names_a_few_codes_and_counts_the_others():
+    made = communication(parcel({"operation": "view:result:critical", "codes": [f"c{n}" for n in range(11)]}), HIS)
+    [said] = [one["contentString"] for one in made["payload"]]
+    assert said.endswith("code c6, code c7, 3 more") and len(made["reasonCode"]) == 11
 
 
 def test_a_notice_without_a_patient_names_none():
