@@ -75,6 +75,7 @@ RESERVED = frozenset((
 # fmt: on
 _NAMESPACES = frozenset(name.partition(".")[0] for name in FUNCTIONS if "." in name)
 _CONSTANTS: Mapping[str, bool | None] = MappingProxyType({"true": True, "false": False, "null": None})
+_SUFFIXES = frozenset((".", "[", "{"))
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 _RANKS: Mapping[str, int] = MappingProxyType(
@@ -179,7 +180,7 @@ class Parser(TokenStream):
 
     def unary(self) -> Condition:
         signs = []
-        while self.at("!") or self.at("-"):
+        while self.tokens[self.index].text in ("!", "-"):
             signs.append(self.advance())
         if signs and signs[-1].text == "-" and self.token.word in (Word.INT, Word.DOUBLE):
             found = self.member(self.number(signs.pop(), negative=True))
@@ -194,15 +195,17 @@ class Parser(TokenStream):
     def member(self, found: Condition) -> Condition:
         start = self.tokens[self.index - 1]
         while True:
-            token = self.token
-            if self.take("."):
-                found = self.dotted(found, token)
-            elif self.take("["):
-                found = self.indexed(found, token, start)
-            elif self.at("{"):
-                raise self.error("messages are not part of the language", token, "a map is written {'key': value}")
-            else:
+            token = self.tokens[self.index]
+            if token.text not in _SUFFIXES:  # no other token is written like one of these signs
                 return self.used(found, start)
+            self.advance()
+            match token.text:
+                case ".":
+                    found = self.dotted(found, token)
+                case "[":
+                    found = self.indexed(found, token, start)
+                case _:
+                    raise self.error("messages are not part of the language", token, "a map is written {'key': value}")
 
     def used(self, node: Condition, token: Token) -> Condition:
         if isinstance(node, Attribute) and "." not in node.path:

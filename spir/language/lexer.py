@@ -233,7 +233,8 @@ class TokenStream:
         return token
 
     def at(self, sign: str) -> bool:
-        return self.token.word is Word.SIGN and self.token.text == sign
+        token = self.tokens[self.index]
+        return token.text == sign and token.word is Word.SIGN
 
     def take(self, sign: str) -> bool:
         """Go past this sign if it is the next token."""
