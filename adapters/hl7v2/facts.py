@@ -21,7 +21,7 @@ or by an operator.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 
 from adapters.hl7v2 import orders
@@ -105,7 +105,7 @@ class Reader:
 
     def _merged(self, message: Message, name: str, event: Event, source: Source, received: datetime) -> Reading:
         changes: list[Change] = []
-        matters: dict[str, Matter] = {}
+        priors: dict[str, list[str]] = {}
         warnings: list[str] = []
         for pid, mrg in self._groups(message):
             if mrg is None:
@@ -115,8 +115,9 @@ class Reader:
             writer = self._writer(message, event, source, received, surviving)
             changes += writer.merge(prior, range(pid, mrg), event)
             warnings += writer.warnings
-            matters[surviving] = _matter(event.operation, surviving)
-        return Reading(name, tuple(matters.values()), tuple(changes), tuple(warnings))
+            priors.setdefault(surviving, []).append(prior)
+        matters = (replace(_matter(event.operation, who), merged=tuple(names)) for who, names in priors.items())
+        return Reading(name, tuple(matters), tuple(changes), tuple(warnings))
 
     def _groups(self, message: Message) -> list[tuple[int, int | None]]:
         """PID and MRG of each merge in the message (ADT_A39: PID, PD1, MRG, PV1, repeating)."""

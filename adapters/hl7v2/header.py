@@ -25,8 +25,10 @@ _RESPONSE = re.compile(rb"MSH[^\r\n]*[\r\n]+(?:(?:SFT|UAC)[^\r\n]*[\r\n]+)*MSA")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Fields of MSH as sent, without control characters; `codec` is "" if MSH-18 names none we know.
+    """Fields of MSH as sent, without control characters.
 
+    `declared` is the codec that MSH-18 (`charset`) or the connection's pin
+    names, "" if none that we know; `codec` is the one the header was read in.
     `answers` says that the message is itself an acknowledgement or a response:
     it must not be acknowledged.
     """
@@ -44,7 +46,8 @@ class Header:
     accept: str = ""
     acknowledge: str = ""
     charset: str = ""
-    codec: str = ""
+    declared: str = ""
+    codec: str = "ascii"
     answers: bool = False
 
     @property
@@ -73,15 +76,15 @@ class Header:
         return parts[number].strip() if number < len(parts) else ""
 
 
-def read(body: bytes, charsets: Mapping[str, str]) -> Header:
-    """The header of a message as it arrived."""
+def read(body: bytes, charsets: Mapping[str, str], pin: str = "") -> Header:
+    """The header of a message as it arrived; `pin` is the connection's codec, which wins over MSH-18."""
     body = body.removeprefix(codecs.BOM_UTF8)
     line = first_line(body)
     try:
-        codec = declared(line, charsets)
+        named = pin or declared(line, charsets)
     except MessageError:
-        codec = ""
-    text = _text(line, codec)
+        named = ""
+    text, codec = _text(line, named)
     try:
         marks = Delimiters.of(text)
     except MessageError:
@@ -103,19 +106,20 @@ def read(body: bytes, charsets: Mapping[str, str]) -> Header:
         accept=fields[14],
         acknowledge=fields[15],
         charset=fields[17],
+        declared=named,
         codec=codec,
         answers=fields[8].split(marks.component)[0] in ("ACK", "MCF") or _RESPONSE.match(body) is not None,
     )
 
 
-def _text(line: bytes, codec: str) -> str:
-    """The header decoded: as it says, else as UTF-8, else byte by byte."""
-    for name in (codec or "utf-8", "utf-8"):
+def _text(line: bytes, named: str) -> tuple[str, str]:
+    """The header decoded, and by what: as it says, else as UTF-8, else byte by byte."""
+    for codec in (named or "utf-8", "utf-8"):
         try:
-            return line.decode(name)
+            return line.decode(codec), codec
         except UnicodeDecodeError:
             continue
-    return line.decode("latin-1")
+    return line.decode("latin-1"), "iso8859-1"
 
 
 def _clean(field: str) -> str:

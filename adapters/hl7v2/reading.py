@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from spir.model.facts import Change, Merge
+from spir.model.facts import Change
 
 __all__ = ["Matter", "Reading"]
 
@@ -18,12 +18,14 @@ class Matter:
     `patient` is canonical, "" if the message is about nobody. `properties` are
     those of the resource. `content` is what a notification about it may say
     beside who, what and when: codes and order numbers, JSON-ready, no text.
+    `merged` are the names that end in `patient`.
     """
 
     operation: str
     patient: str = ""
     properties: Mapping[str, Any] = field(default_factory=dict)
     content: Mapping[str, Any] = field(default_factory=dict)
+    merged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,3 @@ class Reading:
     matters: tuple[Matter, ...]
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()
-
-    @property
-    def patients(self) -> tuple[str, ...]:
-        """Everybody the message is about, those who are merged away included."""
-        named = [matter.patient for matter in self.matters if matter.patient]
-        named += [change.prior[1] for change in self.changes if isinstance(change, Merge)]
-        return tuple(dict.fromkeys(named))

@@ -19,7 +19,7 @@ from spir.errors import DocumentError
 __all__ = ["Event", "Flag", "MessageType", "Tables", "load", "read"]
 
 GROUPS = frozenset({"team", "class", "place", "flags", "restrictions"})
-VISITS = frozenset({"", "open", "finish", "cancel", "merge", "person"})
+VISITS = frozenset({"", "open", "reopen", "finish", "cancel", "merge", "person"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from spir.model.value import Value
 
 __all__ = ["Writer"]
 
-_ACTION, _ROLE, _PERSON, _BEGIN, _END = (Path.of(f"ROL-{number}") for number in (2, 3, 4, 5, 6))
+_ACTION, _ROLE, _PERSON = Path.of("ROL-2.1"), Path.of("ROL-3.1"), Path.of("ROL-4")
 _RESTRICTS, _RESTRICTION = Path.of("ARV-2.1"), Path.of("ARV-3.1")
 _ATTENDING = "attending"
 
@@ -57,7 +57,7 @@ class Writer:
     def visit(self, event: Event) -> tuple[Change, ...]:
         """Everything that `event` writes about the patient and the visit. Raises MessageError."""
         part = self._part(event)
-        if event.visit == "open":
+        if event.visit in ("open", "reopen"):
             self._state(part, closed=False, status="in-progress")
         if event.visit in ("finish", "cancel"):
             self._state(part, closed=True, status="finished" if event.visit == "finish" else "cancelled")
@@ -93,14 +93,15 @@ class Writer:
         found = [_merge_scope(prior or "?")] if event.visit == "merge" else []
         if event.visit in ("finish", "cancel"):
             found.append(_scope(CLOSED, visit))
-        if "team" in event.takes and event.visit != "open":
+        if "team" in event.takes and event.visit != "open":  # before it begins, a visit has no team to lose
             found += [
                 _scope("care_team", f"{visit}/{role}")
                 for role, path in self.tables.team
                 if self._doubtful(event, role, path)
             ]
+            found += [_scope("care_team", place) for place, _, _ in self._named(visit)]
         if "flags" in event.takes:
-            flags = (flag for flag in self.tables.flags if self.message.raw(flag.path))
+            flags = (flag for flag in self.tables.flags if not self._harmless(flag))
             found += [_scope(flag.attribute, self.person if flag.of == "person" else visit) for flag in flags]
         if "restrictions" in event.takes:
             found += [_scope("labels", place) for place, _ in self._restricted(visit)]
@@ -174,30 +175,28 @@ class Writer:
                 self.warnings.append("doctor-without-id")
 
     def _roles(self, part: str, event: Event) -> None:
-        """ROL segments of the visit: they follow PV1."""
-        single: dict[str, list[str]] = {}
+        places: dict[str, list[str]] = {}
+        for place, named, gone in self._named(part):
+            places.setdefault(place, []).extend(() if gone else named)
+        if event.revokes:
+            places.setdefault(f"{part}/role:AT", [])  # who was attending by an older ROL, is not any more
+        for place, names in places.items():
+            self._members(place, tuple(dict.fromkeys(names)), deleted=True)
+
+    def _named(self, part: str) -> Iterator[tuple[str, tuple[str, ...], bool]]:
+        """Part, people, and whether they are gone, of each ROL of the visit: they follow PV1."""
+        first = next(iter(self.message.all("PV1")), len(self.message.segments))
         for at in self.message.all("ROL"):
-            code = self.message.component(self.message.raw(_ROLE, at) or "", 1)
-            if at < self.message.all("PV1")[0] or code not in self.tables.roles:
+            code = self.message.text(_ROLE, at)
+            if at < first or code not in self.tables.roles:
                 continue
             gone = self.message.text(_ACTION, at) in self.tables.roles_gone
             named = self.people.doctors(self.message, _PERSON, self.source, at)
             if self.tables.roles[code]:
-                single.setdefault(code, []).extend(() if gone else named)
-            else:
-                self._role(part, code, named, gone)
-        for code, names in single.items():
-            self._members(f"{part}/role:{code}", tuple(dict.fromkeys(names)), deleted=True)
-        if event.revokes and "AT" not in single:
-            self._retract("care_team", f"{part}/role:AT")  # whoever was attending by an older ROL, is not any more
-
-    def _role(self, part: str, code: str, named: tuple[str, ...], gone: bool) -> None:
-        for name in named:
-            place = f"{part}/role:{code}:{_level(name)}"
-            if gone:
-                self._retract("care_team", place)
-            else:
-                self._assert("care_team", (name,), place)
+                yield f"{part}/role:{code}", named, gone
+                continue
+            for name in named:
+                yield f"{part}/role:{code}:{_level(name)}", (name,), gone
 
     def _class(self, part: str) -> None:
         raw = self.message.raw(self.tables.class_path)
@@ -231,11 +230,24 @@ class Writer:
         if raw == NULL:
             self._retract(flag.attribute, part)
             return
-        code = self.message.component(raw.partition(self.message.delimiters.repetition)[0], 1)
-        refused = code in flag.no or ("*" in flag.no and code not in flag.yes)
-        if not refused and code not in flag.yes and "*" not in flag.yes:
+        said = self._says(flag, raw)
+        if said is None:
             self.warnings.append(f"unknown-{flag.attribute}")
-        self._assert(flag.attribute, not refused, part)
+        self._assert(flag.attribute, said is not False, part)
+
+    def _says(self, flag: Flag, raw: str) -> bool | None:
+        """What a code says; None if nobody knows."""
+        code = self.message.component(raw.partition(self.message.delimiters.repetition)[0], 1)
+        if code in flag.yes:
+            return True
+        if code in flag.no or "*" in flag.no:
+            return False
+        return True if "*" in flag.yes else None
+
+    def _harmless(self, flag: Flag) -> bool:
+        """Whether a flag, as the message has it, can take no access away."""
+        raw = self.message.raw(flag.path)
+        return not raw or (raw != NULL and self._says(flag, raw) is False)
 
     def _restrictions(self, part: str) -> None:
         for place, at in self._restricted(part):

@@ -226,8 +226,10 @@ def test_a_merge_may_hold_several_pairs():
         Merge(("patient", "HIS|P012"), P1, "HIS|H1", reading.changes[0].as_of),  # type: ignore[union-attr]
         Merge(("patient", "HIS|P011"), ("patient", "HIS|P002"), "HIS|H1", reading.changes[0].as_of),  # type: ignore[union-attr]
     ]
-    assert reading.patients == ("HIS|P001", "HIS|P002", "HIS|P012", "HIS|P011")
-    assert {m.operation for m in reading.matters} == {"update:patient:merge"}
+    assert [(m.operation, m.patient, m.merged) for m in reading.matters] == [
+        ("update:patient:merge", "HIS|P001", ("HIS|P012",)),
+        ("update:patient:merge", "HIS|P002", ("HIS|P011",)),
+    ]
 
 
 def test_a_merge_adds_up_restrictions():
@@ -366,6 +368,10 @@ def doubts(text: str, source: Source = SOURCE) -> list[tuple[str, tuple[str, ...
         (adt("A54", 1, attending=""), ("care_team visit:V1/attending",)),
         (adt("A08", 1, protection="Y"), ("care_team visit:V1/attending", "protection person:HIS|P001")),
         (adt("A08", 1, attending="", before=("ARV|1|A|HIV",)), ("labels person:HIS|P001:restriction:HIV",)),
+        (
+            adt("A08", 1, attending="", more=("ROL||DE|CP|1002", "ROL||AD|AT|1003")),
+            ("care_team visit:V1/role:CP:dr.chen", "care_team visit:V1/role:AT"),
+        ),
         (adt("A05", 1), ()),
     ],
 )
