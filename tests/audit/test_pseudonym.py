@@ -8,7 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.audit.pseudonym import ATTRIBUTES, Pseudonyms
+from adapters.audit.pseudonym import ATTRIBUTES, DIGESTED, Pseudonyms
+from spir.embed import default_vocabulary
+from spir.language.document import read_documents
 from spir.model.condition import TRUE
 from spir.model.decision import Atom, Clause, Decision, Effect, Reason, Residual
 from spir.model.request import Entity, Request
@@ -143,6 +145,12 @@ def test_a_patient_who_asks_for_the_own_record_is_digested_as_a_subject_too():
     kept, data = NAMES.sealed(event)
     assert kept["subject"] == NAMES.digest("HIS|P001")
     assert b"P001" not in data
+
+
+def test_every_attribute_that_policies_know_is_kept_or_digested():
+    words = read_documents({}, vocabulary_text=default_vocabulary()).vocabulary.attributes
+    elsewhere = {"action.name", "subject.id", "subject.type", "resource.type", "resource.patient"}
+    assert set(words) - elsewhere <= ATTRIBUTES | DIGESTED
 
 
 def test_a_site_may_list_attributes_of_its_own():
