@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import TypeAlias
 
 import apsw
 
@@ -83,18 +84,52 @@ class Ledger:
         return self._draft.revision
 
     def purge(self, connection: apsw.Connection, before: datetime, limit: int) -> int:
-        """Forget tombstones and facts that ended before a moment, at most `limit`; how many."""
+        """Forget what can never hold again and is older than a moment, about `limit` of it; how many facts.
+
+        That is: tombstones, facts that have ended, and what lies under parts
+        that were closed. The closing itself stays: it is what keeps a late
+        message about an old visit from opening it.
+        """
         edge = timestamp(before)
-        gone = list(
-            connection.execute(
-                "select kind, id, attribute, part from fact where value is null and as_of < ?1"
-                " union select kind, id, attribute, part from fact where valid_until < ?1 limit ?2",
-                (edge, limit),
-            )
-        )
+        gone = {(kind, id, attribute, part) for kind, id, attribute, part in _over(connection, edge, limit)}
+        gone.update(_under_closed(connection, edge, limit))
         connection.executemany(DROP, gone)
         self._draft = FactStore(self._draft).forget(((kind, id), name, part) for kind, id, name, part in gone)
         return len(gone)
+
+
+Place: TypeAlias = tuple[str, str, str, str]  # kind, id, attribute, part
+
+
+def _over(connection: apsw.Connection, edge: str, limit: int) -> list[Place]:
+    return list(
+        connection.execute(
+            "select kind, id, attribute, part from fact where value is null and as_of < ?1"
+            " union select kind, id, attribute, part from fact where valid_until < ?1 limit ?2",
+            (edge, limit),
+        )
+    )
+
+
+def _under_closed(connection: apsw.Connection, edge: str, limit: int) -> list[Place]:
+    """Facts under parts that were closed before `edge`; each closing is looked at once, oldest first."""
+    closings = list(
+        connection.execute(
+            "select kind, id, part, as_of from fact, revision where attribute = 'closed' and value = 'true'"
+            " and as_of >= swept and as_of < ? order by as_of limit ?",
+            (edge, limit),
+        )
+    )
+    connection.execute("update revision set swept = ?", (closings[-1][3] if len(closings) == limit else edge,))
+    return [
+        place
+        for kind, id, part, _ in closings
+        for place in connection.execute(
+            "select kind, id, attribute, part from fact where kind = ?1 and id = ?2"
+            " and substr(part, 1, length(?3) + 1) = ?3 || '/'",
+            (kind, id, part),
+        )
+    ]
 
 
 def _merges(connection: apsw.Connection) -> Iterator[Change]:

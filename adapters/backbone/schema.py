@@ -34,11 +34,13 @@ create table fact (
     primary key (kind, id, attribute, part)) without rowid;
 create index fact_gone on fact (as_of) where value is null;
 create index fact_over on fact (valid_until) where valid_until is not null;
+create index fact_closed on fact (as_of) where attribute = 'closed';
 create table alias (
     sequence integer primary key autoincrement,
     kind text not null, prior text not null, surviving text not null, unique (kind, prior));
-create table revision (only integer primary key check (only = 1), facts integer not null);
-insert into revision values (1, 0);
+create table revision (
+    only integer primary key check (only = 1), facts integer not null, swept text not null);
+insert into revision values (1, 0, '');
 
 create table outbox (
     id text primary key, channel text not null, kind text not null, priority text not null, body text not null,

@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from hashlib import sha256
@@ -19,7 +20,7 @@ from adapters.backbone.embedded import Embedded, Options, Purged
 from adapters.backbone.schema import connect, connect_reader, require_sound
 from spir.errors import FactError, RequestError, Unavailable
 from spir.exchange import Keep, Learn, Notification, Notify, Record
-from spir.model.facts import Assert, Fact, Held, Join, Joining, Merge, Retract
+from spir.model.facts import CLOSED, Assert, Fact, Held, Join, Joining, Merge, Retract
 from spir.record.event import AuditEvent, EventKind, Outcome
 from tests.given import NOON
 
@@ -408,3 +409,91 @@ def test_old_things_are_purged_a_few_at_a_time(tmp_path: Path):
         await database.close()
 
     asyncio.run(run())
+
+
+def test_what_lies_under_an_old_closed_visit_is_purged_and_the_closing_stays(tmp_path: Path):
+    clock = [NOON]
+
+    async def run() -> None:
+        database = Embedded.open(tmp_path / "spir.db", append, prepare=[prepare], now=lambda: clock[0])
+
+        def fact(attribute: str, part: str, value: object = True, minutes: int = 0) -> Learn:
+            moment = NOON + timedelta(minutes=minutes)
+            return Learn((Assert(Fact(PATIENT, attribute, value, "HIS", moment, part)),))  # type: ignore[arg-type]
+
+        for visit in ("visit:V1", "visit:V10", "visit:V%"):
+            await database.commit(
+                [fact("care_team", f"{visit}/attending", ("dr.li",)), fact("encounter_status", visit)]
+            )
+        await database.commit([fact(CLOSED, "visit:V1"), fact(CLOSED, "visit:V%")])
+        await database.commit([fact(CLOSED, "visit:V10", False)])
+        clock[0] = NOON + timedelta(days=31)
+        assert (await database.purge(30)).facts == 2
+        assert (await database.purge(30)).facts == 0
+        left = sorted(database.facts.snapshot.rows(PATIENT))
+        assert left == [
+            ("care_team", "visit:V10/attending"),
+            *(("closed", f"visit:V{n}") for n in ("%", "1", "10")),
+            *(("encounter_status", f"visit:V{n}") for n in ("%", "1", "10")),
+        ]
+        await database.close()
+        again = Embedded.open(tmp_path / "spir.db", append, prepare=[prepare])
+        assert sorted(again.facts.snapshot.rows(PATIENT)) == left
+        await again.close()
+
+    asyncio.run(run())
+
+
+def test_closed_visits_are_swept_a_few_at_a_time(tmp_path: Path):
+    async def run() -> None:
+        database = Embedded.open(tmp_path / "spir.db", append, prepare=[prepare], now=lambda: NOON + timedelta(days=31))
+        for n in range(5):
+            moment, visit = NOON + timedelta(minutes=n), f"visit:V{n}"
+            facts = (
+                Fact(PATIENT, "care_team", ("dr.li",), "HIS", moment, f"{visit}/attending"),
+                Fact(PATIENT, CLOSED, True, "HIS", moment, visit),
+            )
+            await database.commit([Learn(tuple(Assert(fact) for fact in facts))])
+        counts = [(await database.purge(30, limit=2)).facts for _ in range(6)]
+        assert sum(counts) == 5 and max(counts) <= 2
+        await database.close()
+
+    asyncio.run(run())
+
+
+def test_many_callers_are_woken_with_one_call(opened: Opened):
+    async def run() -> None:
+        database = opened()
+        loop, calls = asyncio.get_running_loop(), []
+        threadsafe = loop.call_soon_threadsafe
+
+        def counted(*given: object) -> object:
+            calls.append(given)
+            return threadsafe(*given)  # type: ignore[arg-type]
+
+        async with held_up(database):
+            tasks = [asyncio.create_task(database.commit([team(f"dr.{n}", part=str(n))])) for n in range(100)]
+            await asyncio.sleep(0)
+            loop.call_soon_threadsafe = counted  # type: ignore[method-assign, assignment]
+        assert sorted(await asyncio.gather(*tasks)) == list(range(1, 101))
+        assert len(calls) == 2  # one for who held it up, one for the hundred
+        loop.call_soon_threadsafe = threadsafe  # type: ignore[method-assign]
+        await database.close()
+
+    asyncio.run(run())
+
+
+def test_callers_in_several_event_loops_are_all_served(opened: Opened):
+    database = opened()
+
+    def elsewhere(n: int) -> list[int]:
+        async def call() -> list[int]:
+            return [await database.commit([team(f"dr.{n}.{k}", part=f"{n}.{k}")]) for k in range(20)]
+
+        return asyncio.run(call())
+
+    with ThreadPoolExecutor(4) as pool:
+        revisions = list(pool.map(elsewhere, range(4)))
+    assert sorted(revision for found in revisions for revision in found) == list(range(1, 81))
+    assert all(found == sorted(found) for found in revisions)
+    asyncio.run(database.close())
