@@ -23,7 +23,6 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
-from spir.language import timing
 from spir.language.functions import call
 from spir.language.operators import ARITHMETIC, COMPARISONS, Invalid, equal, negate, type_of
 from spir.language.walk import nodes
@@ -50,7 +49,7 @@ from spir.model.condition import (
 )
 from spir.model.value import Lack, Unknown, Value, Why
 
-__all__ = ["Lookup", "Result", "Scope", "evaluate", "free_attributes", "next_change"]
+__all__ = ["Lookup", "Result", "Scope", "evaluate", "free_attributes"]
 
 Result: TypeAlias = Value | Unknown
 Lookup: TypeAlias = Callable[[str], Value | Unknown]
@@ -78,14 +77,6 @@ def evaluate(condition: Condition, lookup: Lookup, scope: Scope) -> Result:
 def free_attributes(condition: Condition) -> frozenset[str]:
     """The paths of all attributes it reads."""
     return frozenset(node.path for node in nodes(condition) if isinstance(node, Attribute))
-
-
-def next_change(condition: Condition, lookup: Lookup, scope: Scope) -> datetime | None:
-    """The earliest moment after `scope.now` at which the clock alone could change the value; None for never.
-
-    Never too late, at times too early. Validity of facts and policies is not looked at here.
-    """
-    return timing.next_change(condition, scope.now, scope.timezone, lambda part: evaluate(part, lookup, scope))
 
 
 # -- leaves ----------------------------------------------------------------------------------

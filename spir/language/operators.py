@@ -139,7 +139,7 @@ def contains(left: Value, right: Value) -> bool:
         return _member(left, right)
     if not isinstance(right, Mapping) or (right and not isinstance(left, str)):
         raise Invalid
-    return left in right
+    return bool(right) and left in right  # an empty map holds no key, whatever its type
 
 
 def _member(value: Value, members: tuple[Value, ...]) -> bool:

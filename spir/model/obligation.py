@@ -83,7 +83,8 @@ def _lane(item: Obligation) -> str:
 def _join(kind: str, group: list[Obligation]) -> Obligation:
     if len(group) == 1:
         return group[0]
-    name = "+".join(sorted({item.id for item in group}))
+    # ids of what was joined before are taken apart again, so that joining in two steps gives the same
+    name = "+".join(sorted({part for item in group for part in item.id.split("+")}))
     match kind:
         case "mask":
             paths = sorted({str(p) for item in group for p in _paths(item)})

@@ -122,6 +122,8 @@ def test_a_comparison_without_meaning_names_the_attribute():
         ("in", "b", ("a", "b"), True),
         ("in", "b", (1, "b"), True),
         ("in", "k", {"k": 1}, True),
+        ("in", {}, {}, False),
+        ("in", 7, (), False),
         ("==", {"k": (1,)}, {"k": (1,)}, True),
         ("!=", {"k": 1}, {"j": 1}, True),
         ("<", False, True, True),
