@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from adapters.identity.directory import Directory
 from adapters.sandbox.patients import STAFF
 from spir.embed import Engine
 from spir.model.decision import Effect
@@ -183,3 +184,10 @@ def test_nothing_is_exported(engine, operation):
 def test_the_directory_and_the_invented_staff_are_the_same_people():
     numbers = {entry["id"]: entry["hl7v2"][0] for entry in DIRECTORY.values() if entry.get("type") != "system"}
     assert numbers == {member.id: member.number for member in STAFF}
+
+
+def test_the_directory_is_one_that_the_gateway_reads():
+    held = Directory.parse((STORY / "staff.yaml").read_text("utf-8"), "staff.yaml")
+    assert set(held.entities) == set(DIRECTORY)
+    assert (held.staff("hl7v2", "1001"), held.staff("ae_titles", "VIEWER1")) == ("dr.li", "dr.li")
+    assert held.entities["HIS"].type == "system" and held.entities["dr.li"] == who("dr.li")
