@@ -6,8 +6,9 @@ columns beside the bytes are there to search by, and are checked against them.
 
 `append` runs inside the transaction of what it records, on whatever
 connection it is given, so a record and its cause are durable together. It
-notices by the length of the table that an earlier transaction of its own was
-rolled back, and then goes on from what is stored.
+notices by the last row that an earlier transaction of its own was rolled back,
+or that another process has written (a reading of the trail is recorded by the
+command that reads), and then goes on from what is stored.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Journal:
         self.names = names
         self._frontier = Frontier()
         self._chain = START
+        self._last = b""
 
     @classmethod
     def open(cls, folder: Path, attributes: frozenset[str] | None = None) -> Journal:
@@ -96,9 +98,20 @@ class Journal:
         for patient in kept.get("patients", ()):
             connection.execute("insert into audit_patient values (?, ?)", (patient, sequence))
         self._frontier.append(leaf)
-        self._chain = chained(self._chain, leaf)
+        self._chain, self._last = chained(self._chain, leaf), leaf
         if sequence % SAVE_EVERY == 0:
             self._save(connection)
+        return sequence
+
+    def record(self, connection: apsw.Connection, event: AuditEvent) -> int:
+        """Write an event in a transaction of its own, beside whoever else writes; its sequence number."""
+        connection.execute("begin immediate")  # nobody takes the number between looking and writing
+        try:
+            sequence = self.append(connection, event)
+        except BaseException:
+            connection.execute("rollback")
+            raise
+        connection.execute("commit")
         return sequence
 
     def head(self, connection: apsw.Connection) -> tuple[int, bytes]:
@@ -108,10 +121,11 @@ class Journal:
         return self._frontier.size, self._frontier.root()
 
     def _follow(self, connection: apsw.Connection) -> None:
-        last = connection.execute("select seq from audit order by seq desc limit 1").fetchone()
-        stored = int(last[0]) if last else 0
-        if stored != self._frontier.size:
+        found = connection.execute("select seq, leaf from audit order by seq desc limit 1").fetchone()
+        stored, leaf = found or (0, b"")
+        if (stored, leaf) != (self._frontier.size, self._last):
             self._reload(connection, stored)
+            self._last = leaf
 
     def _reload(self, connection: apsw.Connection, stored: int) -> None:
         [(size, peaks)] = connection.execute("select size, peaks from audit_state")

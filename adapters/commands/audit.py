@@ -64,10 +64,7 @@ def search(arguments: Namespace) -> int:
     connection.set_busy_timeout(5000)
     try:
         page = find(connection, query, journal.names.digest, limit=arguments.limit)
-        with connection:
-            journal.append(
-                connection, read_event(query, f"os:{getpass.getuser()}", len(page.records), datetime.now(UTC))
-            )
+        journal.record(connection, read_event(query, f"os:{getpass.getuser()}", len(page.records), datetime.now(UTC)))
     except apsw.Error as error:
         raise Unavailable("the trail cannot be read", hint=str(error)) from error
     finally:

@@ -46,6 +46,43 @@ def test_a_record_that_is_rolled_back_leaves_no_gap():
     assert journal.head(connection) == (3, root_of(row[2] for row in rows(connection)))
 
 
+def test_two_processes_write_one_chain(tmp_path: Path):
+    connections = [apsw.Connection(str(tmp_path / "spir.db")) for _ in range(2)]
+    connections[0].execute("pragma journal_mode = wal")
+    journals = [Journal(NAMES), Journal(NAMES)]
+    for connection, journal in zip(connections, journals, strict=True):
+        journal.prepare(connection)
+    for n in range(1, 20):
+        assert journals[n % 3 % 2].record(connections[n % 3 % 2], decided(n)) == n
+    chain = START
+    for _, data, leaf, previous in rows(connections[1]):
+        assert (leaf, previous) == (leaf_hash(data), chain)
+        chain = chained(chain, leaf)
+
+
+def test_a_record_of_another_process_in_the_place_of_one_rolled_back_is_noticed(tmp_path: Path):
+    connections = [apsw.Connection(str(tmp_path / "spir.db")) for _ in range(2)]
+    journals = [Journal(NAMES), Journal(NAMES)]
+    journals[0].prepare(connections[0])
+    connections[0].execute("begin")
+    journals[0].append(connections[0], decided(1))
+    connections[0].execute("rollback")
+    journals[1].record(connections[1], decided(2))
+    journals[0].record(connections[0], decided(3))
+    first, second = rows(connections[0])
+    assert second[3] == chained(first[3], first[2])
+    assert journals[0].head(connections[0]) == (2, root_of([first[2], second[2]]))
+
+
+def test_a_record_that_fails_leaves_no_transaction_open():
+    connection, journal = opened()
+    connection.execute("drop table audit_patient")
+    with pytest.raises(apsw.SQLError):
+        journal.record(connection, decided(1))
+    assert not connection.in_transaction
+    assert rows(connection) == []
+
+
 @pytest.mark.parametrize("count", [0, 1, 5, 1023, 1024, 1025, 1500])
 def test_another_journal_goes_on_where_one_stopped(count: int):
     connection, _ = filled(count=count)
