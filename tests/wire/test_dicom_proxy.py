@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -15,81 +15,31 @@ import pytest
 
 from adapters.dicom.connection import Limits
 from adapters.dicom.dataset import encode
-from adapters.dicom.dimse import CCancelRq, CFindRq, CMoveRq, CommandArrived, encode_command
+from adapters.dicom.dimse import CCancelRq, CFindRq, CMoveRq, encode_command
 from adapters.dicom.framing import message_pdus
-from adapters.dicom.negotiation import own_user
-from adapters.dicom.pdu import AssociateRequest, PresentationContextItem, RoleSelection, UserIdentityRq
+from adapters.dicom.pdu import PresentationContextItem, RoleSelection, UserIdentityRq
 from adapters.dicom.pdu import encode as encode_pdu
-from adapters.dicom.proxy import Destination, Peer, Proxy, ProxyConfig
+from adapters.dicom.proxy import Destination, Peer, ProxyConfig
 from adapters.dicom.requestor import AssociationRejected, connect
 from adapters.sandbox.patients import person
 from spir.errors import Unavailable
-from spir.exchange import Identity, Record
-from spir.model.condition import TRUE
-from spir.model.decision import Atom, Clause, Decision, Effect, Residual
+from spir.exchange import Identity
 from spir.model.obligation import Obligation
 from spir.model.request import Request
-from spir.record.event import AuditEvent, EventKind, Outcome
+from spir.record.event import EventKind, Outcome
 from tests.given import DR_LI, NOON, GivenRuling, GivenServices, deny
 from tests.wire.dcmtk import Dcmtk
-from tests.wire.odd_pacs import EndlessPacs, LyingPacs, OwnLoop
+from tests.wire.odd_pacs import EndlessPacs, LyingPacs
 from tests.wire.orthanc import Orthanc
 from tests.wire.peers import free_port, wait_for
+from tests.wire.proxied import EXPLICIT, FIND, MOVE, Running, answers, finding, radiographs, request
 
 pytestmark = [pytest.mark.wire, pytest.mark.peer("orthanc", "dcmtk")]
 
 CR, DX, CT, MR, US = (plan.uid for plan in person("P001").studies)
 DX_AND_SR = person("P003").studies[0].uid
-FIND, MOVE = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2))
-PATIENT_ID, STUDY_UID, LEVEL = 0x00100020, 0x0020000D, 0x00080052
-EXPLICIT = "1.2.840.10008.1.2.1"
+STUDY_UID, LEVEL = 0x0020000D, 0x00080052
 QUICK = Limits(artim=5.0, pdu=5.0, idle=20.0, stall=10.0)
-
-
-def radiographs(*patients: str) -> Callable[[Request], GivenRuling]:
-    """CR and DX of these patients; a store is decided on what the request says."""
-    ids = tuple(f"HIS|{patient}" for patient in patients)
-    atoms = (Atom("resource.modality", "in", ("CR", "DX")), Atom("resource.patient.id", "in", ids))
-
-    def judge(row: Mapping[str, Any]) -> bool:
-        return row.get("modality") in ("CR", "DX") and (row.get("patient") or {}).get("id") in ids
-
-    def rule(request: Request) -> GivenRuling:
-        if request.action.name == "create":
-            permitted = judge(request.resource.properties)
-            effect = Effect.PERMIT if permitted else Effect.DENY
-            return GivenRuling(Decision(effect, request.operation), request)
-        residual = Residual(TRUE, (Clause(atoms),))
-        return GivenRuling(Decision(Effect.CONDITIONAL, request.operation, residual), request, judge)
-
-    return rule
-
-
-class Running:
-    """A proxy in a thread of its own, and the services that it was given."""
-
-    def __init__(self, config: ProxyConfig, services: GivenServices) -> None:
-        self.services = services
-        self._own = OwnLoop()
-        self.proxy: Proxy = self._own.do(self._start(config))
-        self.port = self.proxy.port
-
-    async def _start(self, config: ProxyConfig) -> Proxy:
-        proxy = Proxy(config, self.services)
-        await proxy.start()
-        return proxy
-
-    def do(self, scene: Callable[[], Any]) -> Any:
-        """Run a scene of our own client in the proxy's loop."""
-        return self._own.do(scene())
-
-    def stop(self) -> None:
-        self._own.do(self.proxy.stop(grace=0.1))
-        self._own.stop()
-
-    @property
-    def events(self) -> list[AuditEvent]:
-        return [item.event for item in self.services.committed if isinstance(item, Record)]
 
 
 @pytest.fixture
@@ -374,14 +324,6 @@ def test_a_known_name_from_another_address_is_rejected(
     assert "Calling AE Title Not Recognized" in dcmtk(proxy.port).echo().output
 
 
-def request(*contexts: PresentationContextItem, **user: Any) -> AssociateRequest:
-    return AssociateRequest("SPIR", "VIEWER1", contexts, own_user(**user))
-
-
-def finding() -> PresentationContextItem:
-    return PresentationContextItem(1, FIND, (EXPLICIT,))
-
-
 def test_a_user_identity_that_is_not_believed_is_rejected(run: Callable[..., Running], orthanc: Orthanc) -> None:
     proxy = run(orthanc, services=GivenServices(people={}))
 
@@ -456,19 +398,6 @@ def test_an_identity_that_expires_ends_the_association(run: Callable[..., Runnin
 
     assert proxy.do(scene) == [3, 1]
     assert proxy.events[-1].detail == {"why": "the identity has expired"}
-
-
-async def answers(connection: Any, rq: Any, keys: dict[int, str], level: str = "STUDY", context: int = 1) -> Any:
-    """(status, data) of each response."""
-    texts = {LEVEL: level, **keys}
-    connection.send(context, rq, encode({tag: text.encode() for tag, text in texts.items()}, True))
-    while True:
-        event = await connection.next(10)
-        assert isinstance(event, CommandArrived)
-        data = await connection.read_data() if event.command.has_data else None
-        yield event.command.status, data
-        if event.command.status not in (0xFF00, 0xFF01):
-            return
 
 
 def test_a_command_on_a_context_of_another_service_is_refused(proxy: Running) -> None:
