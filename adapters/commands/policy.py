@@ -52,7 +52,7 @@ def explain(arguments: Namespace) -> int:
 
 
 def schema(arguments: Namespace) -> int:
-    from spir.language.schema import schema as schema_of
+    from spir.language.kinds.schema import schema as schema_of
 
     print(json.dumps(schema_of(arguments.kind), indent=2))
     return OK

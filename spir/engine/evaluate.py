@@ -23,8 +23,8 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
-from spir.language.functions import call
-from spir.language.operators import ARITHMETIC, COMPARISONS, Invalid, equal, negate, type_of
+from spir.language.values.functions import call
+from spir.language.values.operators import ARITHMETIC, COMPARISONS, Invalid, equal, negate, type_of
 from spir.language.walk import nodes
 from spir.model.condition import (
     And,

@@ -1,7 +1,7 @@
 """Read a condition written in CEL, in the subset that policies may use.
 
 The subset is the CEL grammar without messages, unsigned numbers, optionals,
-containers and extensions; with the functions of `spir.language.functions`.
+containers and extensions; with the functions of `spir.language.values.functions`.
 Names that begin at subject, resource, action or context are attributes, and
 become one node with the whole path; object, operation and environment are
 other words for the last three.
@@ -20,11 +20,11 @@ from types import MappingProxyType
 from typing import Protocol
 
 from spir.errors import ConditionError, Location
-from spir.language.functions import FUNCTIONS, Function, call
 from spir.language.lexer import Source, Token, TokenStream, Word, short
 from spir.language.nearest import nearest, suggestion
-from spir.language.operators import MAX_INT, Invalid
-from spir.language.scalars import EPOCH
+from spir.language.values.functions import FUNCTIONS, Function, call
+from spir.language.values.operators import MAX_INT, Invalid
+from spir.language.values.scalars import EPOCH
 from spir.language.walk import children
 from spir.model.condition import (
     And,

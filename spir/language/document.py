@@ -16,16 +16,16 @@ from types import MappingProxyType
 from typing import Any
 
 from spir.errors import DocumentError, Location
-from spir.language import permission_map, policy_set, policy_test, vocabulary_document
 from spir.language.form import Form, form_of
+from spir.language.kinds import permission_map, policy_set, policy_test, vocabulary_document
+from spir.language.kinds.permission_map import PermissionMap, read_permission_map
+from spir.language.kinds.policy_set import read_policy_set
+from spir.language.kinds.policy_test import PolicyTest, read_policy_test
+from spir.language.kinds.vocabulary_document import read_vocabulary
 from spir.language.nearest import suggestion
 from spir.language.nodes import read_nodes
-from spir.language.permission_map import PermissionMap, read_permission_map
-from spir.language.policy_set import read_policy_set
-from spir.language.policy_test import PolicyTest, read_policy_test
 from spir.language.printer import to_cel
 from spir.language.vocabulary import Vocabulary
-from spir.language.vocabulary_document import read_vocabulary
 from spir.model.policy import Policy, PolicySet
 
 __all__ = ["KINDS", "LATER", "Documents", "canonical", "read_documents"]

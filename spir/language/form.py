@@ -11,8 +11,8 @@ from typing import TypeVar
 from spir.errors import DocumentError, Location
 from spir.language.nearest import suggestion
 from spir.language.nodes import Fields, Items, Node, Scalar
-from spir.language.operators import Invalid
-from spir.language.scalars import read_timestamp
+from spir.language.values.operators import Invalid
+from spir.language.values.scalars import read_timestamp
 
 __all__ = ["Form", "choice_of", "form_of", "items_of", "moment_of", "text_of"]
 

@@ -16,11 +16,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(word: str, known: Iterable[str], kind: str = "") -> str:
-    """A hint for an error: the nearest known word, else all of them where they are few, else nothing."""
+    """A hint for an error: the nearest known word, else all of them where they are few, else what declares them."""
     names = sorted(known)
     found = nearest(word, names)
     if found is not None:
         return f"did you mean `{found}`?"
     if not names or len(names) > 12:
-        return f"`spir schema Vocabulary` tells where {kind} are declared" if kind else ""
+        return f"declare it in a document of kind {kind}" if kind else ""
     return f"known: {', '.join(names)}"

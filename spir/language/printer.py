@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from spir.language.functions import FUNCTIONS
-from spir.language.scalars import duration_text, timestamp_text
+from spir.language.values.functions import FUNCTIONS
+from spir.language.values.scalars import duration_text, timestamp_text
 from spir.model.condition import (
     And,
     Arithmetic,

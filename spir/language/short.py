@@ -14,10 +14,10 @@ from typing import Protocol
 
 from spir.errors import ConditionError, Location
 from spir.language.cel import LOOPS, RESERVED, ROOTS, Declared, Parser
-from spir.language.functions import FUNCTIONS
 from spir.language.lexer import Source, Token, Word, short
 from spir.language.nearest import suggestion
 from spir.language.typecheck import Kind
+from spir.language.values.functions import FUNCTIONS
 from spir.model.condition import And, Attribute, Compare, Condition, ListOf, Literal
 
 __all__ = ["ShortNames", "parse_short"]

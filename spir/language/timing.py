@@ -11,9 +11,9 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from types import MappingProxyType
 from typing import Any
 
-from spir.language.functions import FUNCTIONS, read_arguments
-from spir.language.operators import Invalid, instant
-from spir.language.scalars import read_zone
+from spir.language.values.functions import FUNCTIONS, read_arguments
+from spir.language.values.operators import Invalid, instant
+from spir.language.values.scalars import read_zone
 from spir.language.walk import children, nodes
 from spir.model.condition import Arithmetic, Attribute, Call, Compare, Condition, Literal
 from spir.model.value import Unknown, Value

@@ -13,9 +13,9 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from spir.errors import ConditionError, Location
-from spir.language.functions import FUNCTIONS
 from spir.language.nearest import nearest
-from spir.language.operators import type_of
+from spir.language.values.functions import FUNCTIONS
+from spir.language.values.operators import type_of
 from spir.model.condition import (
     And,
     Arithmetic,

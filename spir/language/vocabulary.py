@@ -15,8 +15,8 @@ from typing import Any
 
 from spir.errors import DocumentError, Location
 from spir.language.nearest import nearest, suggestion
-from spir.language.scalars import duration_text
 from spir.language.typecheck import Kind, Where, check_types
+from spir.language.values.scalars import duration_text
 from spir.model.condition import Condition
 from spir.model.facts import Join
 from spir.model.policy import OperationPattern
@@ -109,7 +109,7 @@ class Vocabulary:
         return found.kind if found.path == path else Kind("")
 
     def hint(self, path: str) -> str:
-        return suggestion(path, self.attributes, "attributes")
+        return suggestion(path, self.attributes, "Vocabulary")
 
     def similar(self, name: str) -> str | None:
         """The full path that a bare name probably stands for: `role` for `subject.role`."""
@@ -182,4 +182,6 @@ class Vocabulary:
 def _undeclared(
     kind: str, name: str, known: frozenset[str] | Mapping[str, object], at: Location | None
 ) -> DocumentError:
-    return DocumentError(f"the {kind} `{name[:60]}` is not declared", hint=suggestion(name, known), location=at)
+    return DocumentError(
+        f"the {kind} `{name[:60]}` is not declared", hint=suggestion(name, known, "Vocabulary"), location=at
+    )

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spir.engine.evaluate import Result, Scope, evaluate, free_attributes
-from spir.language.functions import FUNCTIONS
+from spir.language.values.functions import FUNCTIONS
 from spir.model.condition import (
     And,
     Arithmetic,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spir.errors import ConditionError, Location
 from spir.language.cel import LOOPS, MAX_DEPTH, MAX_NESTING, RESERVED, ROOTS, parse
-from spir.language.functions import FUNCTIONS
+from spir.language.values.functions import FUNCTIONS
 from spir.model.condition import (
     And,
     Arithmetic,

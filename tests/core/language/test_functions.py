@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spir.language.functions import FUNCTIONS, call
-from spir.language.operators import Invalid
-from spir.language.scalars import (
+from spir.language.values.functions import FUNCTIONS, call
+from spir.language.values.operators import Invalid
+from spir.language.values.scalars import (
     duration_text,
     read_duration,
     read_timestamp,

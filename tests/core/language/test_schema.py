@@ -8,8 +8,8 @@ import pytest
 
 from spir.errors import DocumentError
 from spir.language.document import KINDS
+from spir.language.kinds.schema import schema
 from spir.language.nodes import plain, read_nodes
-from spir.language.schema import schema
 from tests.core.language.given_documents import FIXTURES, VOCABULARY, policy, read
 
 jsonschema = pytest.importorskip("jsonschema", reason="the schemas are checked by the package jsonschema")

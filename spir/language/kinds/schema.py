@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 from spir.errors import DocumentError
-from spir.language import permission_map, policy_set, policy_test, vocabulary_document
 from spir.language.cel import ROOTS
 from spir.language.document import KINDS, LANGUAGE
+from spir.language.kinds import permission_map, policy_set, policy_test, vocabulary_document
+from spir.language.kinds.obligations import PROPERTIES
 from spir.language.nearest import suggestion
-from spir.language.obligations import PROPERTIES
 from spir.model.facts import Joining
 from spir.model.obligation import PROFILES
 from spir.model.policy import Emergency, Kind, OnMissing

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta, tzinfo
 from types import MappingProxyType
 from typing import Any
 
-from spir.language.operators import MAX_INT, MIN_INT, Invalid, instant, type_of
-from spir.language.scalars import (
+from spir.language.values.operators import MAX_INT, MIN_INT, Invalid, instant, type_of
+from spir.language.values.scalars import (
     EPOCH,
     clock_of,
     duration_text,

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from spir.errors import ConditionError, DocumentError, Location, RequestError
 from spir.language.cel import ROOTS, parse
 from spir.language.form import Form, form_of, items_of, text_of
+from spir.language.kinds.obligations import read_obligation
 from spir.language.nodes import Fields, Node, Scalar
-from spir.language.obligations import read_obligation
 from spir.language.short import parse_short
 from spir.language.vocabulary import Vocabulary
 from spir.model.condition import TRUE, Condition, both

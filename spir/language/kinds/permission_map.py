@@ -21,10 +21,10 @@ from types import MappingProxyType
 
 from spir.errors import Location, RequestError
 from spir.language.form import Form, form_of, items_of
+from spir.language.kinds.obligations import PROPERTIES
+from spir.language.kinds.policy_set import LAYERS, read_condition
 from spir.language.nearest import suggestion
 from spir.language.nodes import Scalar
-from spir.language.obligations import PROPERTIES
-from spir.language.policy_set import LAYERS, read_condition
 from spir.language.typecheck import Kind as Type
 from spir.language.vocabulary import NativeAction, Vocabulary
 from spir.model.condition import TRUE, Attribute, Compare, Condition, Literal, both

@@ -11,9 +11,9 @@ from spir.errors import DocumentError, RequestError
 from spir.language.cel import RESERVED, ROOTS
 from spir.language.form import Form, choice_of, form_of, text_of
 from spir.language.nodes import Node, Scalar
-from spir.language.operators import Invalid
-from spir.language.scalars import read_duration
 from spir.language.typecheck import Kind
+from spir.language.values.operators import Invalid
+from spir.language.values.scalars import read_duration
 from spir.language.vocabulary import Declaration, NativeAction, Vocabulary
 from spir.model.facts import Join, Joining
 from spir.model.policy import OperationPattern

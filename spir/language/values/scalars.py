@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import re2
 
-from spir.language.operators import Invalid, instant, span
+from spir.language.values.operators import Invalid, instant, span
 
 __all__ = [
     "Address",
