@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -22,13 +23,14 @@ ROOT = Path(__file__).parent.parent.parent
 
 def lived_and_died(folder: Path, lines: int) -> list[int]:
     """One life of the victim: killed after it has said `lines` numbers; all that it had said by then."""
-    program = [sys.executable, "-m", "tests.backbone.victim", str(folder)]
-    with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE) as victim:
+    program = [sys.executable, str(Path(__file__).with_name("victim.py")), str(folder)]
+    with subprocess.Popen(program, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE) as victim:
         assert victim.stdout is not None
-        said = [victim.stdout.readline() for _ in range(lines + 1)]
+        assert victim.stdout.readline() == b"ready\n"
+        said = [victim.stdout.readline() for _ in range(lines)]
         victim.kill()
         said += victim.stdout.readlines()
-    return [int(line) for line in said[1:] if line.endswith(b"\n")]
+    return [int(line) for line in said if line.endswith(b"\n")]
 
 
 def numbers(connection: apsw.Connection, query: str) -> list[int]:
