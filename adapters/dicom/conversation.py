@@ -196,7 +196,7 @@ class Conversation:
     async def _unsupported(self, context: int, command: Command) -> None:
         """A message that no accepted context has a meaning for: refused, with a record, and the association goes on."""
         if isinstance(command, Response):
-            raise ClientGone("the client responds to nothing", clause="PS3.7 8.1")
+            raise ClientGone("the client responds to nothing")
         await self.client.skip_data()
         await self._refuse(command, "the operation does not belong to its presentation context")
         assert not isinstance(command, CCancelRq)

@@ -1,6 +1,6 @@
 """Read the identifiers of query and retrieve, and refuse what their information model does not allow.
 
-The hierarchical search of PS3.4 C.4.1.2.2.1 and nothing beyond: one value of
+The hierarchical search of PS3.4 C.4.1 and nothing beyond: one value of
 the unique key of every level above, no matching on attributes of other levels.
 A relational query is refused even where the PACS would serve it, because a
 match on a hidden series would show through a visible study.
@@ -40,7 +40,7 @@ UNIQUE: Mapping[Level, int] = {
     Level.IMAGE: 0x00080018,
 }
 _UID = re.compile(r"[0-9.]{1,64}")
-_CLAUSE = "PS3.4 C.4.1.2.2.1"
+_CLAUSE = "PS3.4 C.4.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def read_find(root: Root, data: bytes, explicit: bool) -> Query:
 
 
 def read_retrieval(root: Root, data: bytes, explicit: bool) -> Retrieval:
-    """Unique keys only (PS3.4 C.4.2.1.4, C.4.3.1.3): any other key with a value is refused, because a peer may
+    """Unique keys only (PS3.4 C.4.2.1.4, C.4.3): any other key with a value is refused, because a peer may
     ignore it and send more, or obey it and send what was never resolved. Raises as `read_find`."""
     asked = DataSet.parse(data, explicit)
     level = _level(asked, root)

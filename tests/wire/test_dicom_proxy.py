@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,7 +16,7 @@ import pytest
 
 from adapters.dicom.connection import Limits
 from adapters.dicom.dataset import encode
-from adapters.dicom.dimse import CCancelRq, CFindRq, CMoveRq, encode_command
+from adapters.dicom.dimse import CCancelRq, CFindRq, CMoveRq, CommandField, NRq, encode_command
 from adapters.dicom.framing import message_pdus
 from adapters.dicom.pdu import PresentationContextItem, RoleSelection, UserIdentityRq
 from adapters.dicom.pdu import encode as encode_pdu
@@ -409,6 +410,49 @@ def test_a_command_on_a_context_of_another_service_is_refused(proxy: Running) ->
         return moved + found
 
     assert proxy.do(scene) == [0x0122, 0xFF00, 0xFF00, 0]
+
+
+def test_an_n_service_has_no_meaning_here(proxy: Running) -> None:
+    async def scene() -> list[int]:
+        connection = await connect("127.0.0.1", proxy.port, request(finding()))
+        connection.send(1, NRq(CommandField.N_GET_RQ, 1, requested_class=FIND, requested_instance="1.2"))
+        event = await connection.next(10)
+        found = [status async for status, _ in answers(connection, CFindRq(2, FIND), {STUDY_UID: ""})]
+        await connection.release()
+        return [event.command.status, *found]
+
+    assert proxy.do(scene) == [0x0211, 0xFF00, 0xFF00, 0]
+    assert [(event.kind, event.operation) for event in proxy.events] == [
+        (EventKind.REFUSAL, "NRq"),
+        (EventKind.DECISION, "search:imaging"),
+    ]
+
+
+def test_as_many_clients_as_the_pacs_serves_may_resolve_at_once(proxy: Running) -> None:
+    async def scene() -> list[int]:
+        clients = [await connect("127.0.0.1", proxy.port, request(finding())) for _ in range(4)]
+
+        async def series(connection: Any) -> int:
+            rows = [one async for one in answers(connection, CFindRq(1, FIND), {STUDY_UID: CR}, "SERIES")]
+            return len(rows)
+
+        found = await asyncio.gather(*map(series, clients))
+        for connection in clients:
+            await connection.release()
+        return list(found)
+
+    assert proxy.do(scene) == [3, 3, 3, 3]
+
+
+def test_no_log_names_a_patient_or_a_study(viewer: Dcmtk, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        viewer.find("PatientID=P001", "PatientName", "StudyInstanceUID")
+        viewer.find("PatientName=Wang*", "StudyInstanceUID", level="SERIES")
+        viewer.get(f"StudyInstanceUID={CR}")
+        viewer.move(f"StudyInstanceUID={CT}", destination="NOWHERE")
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("spir")]
+    assert ours
+    assert [line for line in ours if "P001" in line or "Wang" in line or CR in line or CT in line] == []
 
 
 # -- cancel, abort, and a PACS that dies -------------------------------------------------------------------
