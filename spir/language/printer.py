@@ -138,9 +138,9 @@ def _conditional(node: Conditional) -> str:
 
 
 def _negate(node: Negate) -> str:
-    # `-1` is a constant: the negation of a constant is written `-(1)`
-    inner = to_cel(node.item)
-    return f"-({inner})" if isinstance(node.item, Literal) or _rank(node.item) < _MEMBER else f"-{inner}"
+    # a sign before digits belongs to the number: what begins with digits needs brackets
+    inner = _operand(node.item, _MEMBER)
+    return f"-({inner})" if inner[:1].isdigit() else f"-{inner}"
 
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)

@@ -126,9 +126,16 @@ def nodes(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
 
 
 @given(st.recursive(leaves, nodes, max_leaves=10))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_a_printed_condition_reads_back_as_the_same(condition: Condition):
     assert parse(to_cel(condition), variables=("x", "y")) == condition
+
+
+@pytest.mark.parametrize(
+    "inner", [Literal(0), Index(Literal(0), Variable("x")), Literal(-1), Literal(0.5), Literal("a")]
+)
+def test_the_negation_of_what_begins_with_digits_reads_back_as_a_negation(inner: Condition):
+    assert parse(to_cel(Negate(inner)), variables="x") == Negate(inner)
 
 
 def test_a_time_in_another_zone_reads_back_as_the_same_moment():
