@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from spir.errors import FactError
 from spir.model.value import Lack, Unknown, Value, Why
@@ -164,6 +164,7 @@ class View(Protocol):
     def next_change(self, key: Key, attribute: str, at: datetime) -> datetime | None: ...
 
 
+S = TypeVar("S")
 Slot: TypeAlias = tuple[str, str]  # (attribute, part)
 Rows: TypeAlias = Mapping[Slot, Fact]
 
@@ -325,8 +326,8 @@ class _Draft:
             self._write(key, {name: fact for name, fact in rows.items() if name != slot})
 
     def finish(self, revision: int) -> Snapshot:
-        shards = tuple(self.shards.get(n, shard) for n, shard in enumerate(self.base.shards))
-        index = tuple(self.index.get(n, part) for n, part in enumerate(self.base.index))
+        shards = _replaced(self.base.shards, self.shards)
+        index = _replaced(self.base.index, self.index)
         return Snapshot(revision, shards, index, self.aliases, self.doubted, self.base.joins)
 
     def _resolve(self, key: Key) -> Key:
@@ -401,6 +402,14 @@ class _Draft:
             part[entry] = holders
         else:
             part.pop(entry, None)
+
+
+def _replaced(base: tuple[S, ...], changed: Mapping[int, S]) -> tuple[S, ...]:
+    """`base` with some shards changed; copied as a whole, because that is one step for 256 of them."""
+    parts = list(base)
+    for number, part in changed.items():
+        parts[number] = part
+    return tuple(parts)
 
 
 def _closed(rows: Rows, part: str) -> bool:
