@@ -140,3 +140,7 @@ def _environment(commands: Commands) -> None:
     _command(config, "schema", "environment:config_schema", "print the JSON Schema of spir.toml")
     check = _command(config, "check", "environment:config_check", "check a configuration and all it refers to")
     _configured(check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -63,9 +63,10 @@ class Gateway:
     Make it with `open`, then `start`; `stop` once. `ports` are the bound ones by listener.
     """
 
-    def __init__(self, settings: Settings, store: Embedded, notary: Notary, rules: RuleSet) -> None:
+    def __init__(self, settings: Settings, store: Embedded, journal: Journal, notary: Notary, rules: RuleSet) -> None:
         self.settings = settings
         self.store = store
+        self.journal = journal
         self.rules = rules
         self.identifiers: PatientIdentifiers = identifiers_of(settings)
         self.directory: Directory = directory_of(settings)
@@ -94,7 +95,7 @@ class Gateway:
             config = NotaryConfig(
                 settings.origin, settings.signing_key, settings.checkpoints, settings.audit.checkpoint_seconds
             )
-            return cls(settings, store, Notary(config, journal, store.write), rules)
+            return cls(settings, store, journal, Notary(config, journal, store.write), rules)
         except BaseException:
             await store.close()
             raise
@@ -244,16 +245,24 @@ _BUILDERS: Mapping[str, Callable[[Gateway], Serving | None]] = {"hl7v2": _hl7v2,
 
 
 def _channels(settings: Settings) -> dict[str, Channel]:
+    """Channels of the configuration. FHIR ones that go to our upstream use its token."""
     found: dict[str, Channel] = {}
-    for name, channel in settings.notify.channels.items():
-        match channel.kind:
+    for name, one in settings.notify.channels.items():
+        match one.kind:
             case "webhook":
-                found[name] = Webhook(channel.url, settings.secret(channel.secret_file).encode())
+                found[name] = Webhook(one.url, settings.secret(one.secret_file).encode(), one.allow_clear_text)
             case "fhir-task":
-                found[name] = FhirTask(channel.url)
+                found[name] = FhirTask(one.url, _authorization(settings, one.url), one.allow_clear_text)
             case "fhir-communication":
-                found[name] = FhirCommunication(channel.url)
+                found[name] = FhirCommunication(one.url, _authorization(settings, one.url), one.allow_clear_text)
             case other:
                 hint = "webhook, fhir-task or fhir-communication"
                 raise DocumentError(f"channel `{name}` has the unknown kind `{other}`", hint=hint)
     return found
+
+
+def _authorization(settings: Settings, url: str) -> dict[str, str]:
+    fhir = settings.fhir
+    if fhir is None or not fhir.upstream_token_file or url.rstrip("/") != fhir.upstream.rstrip("/"):
+        return {}
+    return {"Authorization": f"Bearer {settings.secret(fhir.upstream_token_file)}"}

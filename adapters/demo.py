@@ -8,12 +8,14 @@ Each step shows what went over the wire and what came back, and checks it.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import os
 import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +23,20 @@ from typing import Any
 
 import aiohttp
 
+from adapters.audit.keys import verify
+from adapters.audit.search import Query, find
+from adapters.audit.trail import export, from_database
+from adapters.audit.verify import verify_trail
 from adapters.compose import Gateway
 from adapters.demo_site import Sandbox, fixture, lay_out, token
 from adapters.hl7v2.sender import send
+from adapters.parts import recorded
 from adapters.sandbox.viewer import Found, Retrieved
 from adapters.settings import load
+from spir.engine.attributes import NoFacts
+from spir.engine.explain import explain
+from spir.model.value import thaw
+from spir.record.event import Outcome
 
 __all__ = ["play"]
 
@@ -46,7 +57,7 @@ class Stage:
     http: aiohttp.ClientSession
     bearer: str
     failures: int = 0
-    shown: int = 0
+    refused: int = 0  # the audit event of the refused CT
     out: Callable[[str], None] = field(default=lambda line: print(line, flush=True))
 
     # -- saying things -----------------------------------------------------------------------
@@ -76,7 +87,7 @@ class Stage:
         started = time.perf_counter()
         [answer] = await send("127.0.0.1", self.gateway.ports["hl7v2"], [body])
         took = (time.perf_counter() - started) * 1000
-        text = answer.decode("utf-8") if isinstance(answer, bytes) else str(answer)
+        text = answer.decode("utf-8")
         for segment in text.strip("\r").split("\r"):
             self.came(_clipped(segment))
         self.note(f"durable, learnt and acknowledged in {took:.1f} ms")
@@ -129,8 +140,8 @@ async def before_admission(stage: Stage) -> None:
 
 async def admission(stage: Stage) -> None:
     await stage.hl7("adt_a01")
-    for fact in stage.gateway.facts(PATIENT):
-        stage.note(f"fact: {fact.attribute} = {fact.value}")
+    for fact in stage.gateway.facts(("patient", PATIENT)):
+        stage.note(f"fact: {fact.attribute} = {thaw(fact.value)}")
 
 
 async def query(stage: Stage) -> None:
@@ -195,17 +206,24 @@ async def discharge(stage: Stage) -> None:
 
 
 async def audit(stage: Stage) -> None:
-    report = await stage.gateway.verify()
-    for line in report.lines:
+    gateway = stage.gateway
+    await gateway.notary.seal()
+    key, digest = gateway.notary.key, gateway.journal.names.digest
+    report = await gateway.store.read(lambda connection: verify_trail(from_database(connection), key, verify))
+    stage.note(
+        f"{report.records} records, {report.signed} confirmed by a signed checkpoint, root {report.root.hex()[:16]}"
+    )
+    stage.expect("the trail verifies", report.ok and report.signed == report.records)
+    asked = Query(operation="retrieve:imaging", outcome=Outcome.REFUSED)
+    page = await gateway.store.read(lambda connection: find(connection, asked, digest))
+    stage.refused = refused = page.records[-1].sequence
+    stage.note(f"event {refused}, the CT that was refused, layer by layer:")
+    request, at, _ = recorded(gateway.settings, refused)
+    for line in explain(gateway.rules, request, NoFacts(), at).lines():
         stage.note(line)
-    stage.expect("the trail verifies", report.sound)
-    found = await stage.gateway.search(operation="retrieve:imaging", effect="", limit=50)
-    stage.note(f"{len(found)} decisions about retrieving images; the newest refusal, layer by layer:")
-    refused = next(entry for entry in found if entry.outcome == "refused")
-    for line in stage.gateway.explain_event(refused).lines():
-        stage.note(line)
-    exported = await stage.gateway.exported_trail()
-    stage.expect("no patient id is in the trail in clear", b"P001" not in exported and len(found) > 0)
+    exported = io.BytesIO()
+    await gateway.store.read(lambda connection: export(connection, exported))
+    stage.expect("no patient id is in the trail in clear", b"P001" not in exported.getvalue())
 
 
 STEPS: tuple[tuple[str, str, Callable[[Stage], Awaitable[None]]], ...] = (
@@ -245,9 +263,9 @@ async def play(folder: Path, once: bool, out: Callable[[str], None] | None = Non
 
 
 @asynccontextmanager
-async def _stage(folder: Path) -> Any:
+async def _stage(folder: Path) -> AsyncIterator[Stage]:
     with Sandbox.running() as sandbox:
-        gateway = await Gateway.open(load(lay_out(folder, sandbox), {}))
+        gateway = await Gateway.open(load(lay_out(folder, sandbox.surroundings), {}))
         try:
             await gateway.start()
             sandbox.connect(gateway.ports["dicom"])
@@ -272,11 +290,15 @@ def _introduce(stage: Stage) -> None:
 
 def _farewell(stage: Stage, folder: Path) -> None:
     config = folder / "spir.toml"
+    command = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "spir" else "spir"
     stage.out("")
     stage.out("Try next (in a second terminal, while this runs):" if sys.stdout.isatty() else "Try next:")
-    stage.out(f"  spir audit search -c {config} --patient '{PATIENT}'      what was decided about this patient")
-    stage.out(f"  spir audit verify -c {config}                        prove that nobody has touched the trail")
-    stage.out(f"  spir explain -c {config} --event 1                   why the first decision came out as it did")
+    for words, why in (
+        (f"audit search -c {config} --patient '{PATIENT}'", "what was decided about this patient"),
+        (f"explain -c {config} --event {stage.refused}", "why the CT was refused"),
+        (f"facts get -c {config} '{PATIENT}'", "what is known about the patient, and from where"),
+    ):
+        stage.out(f"  {command} {words}   # {why}")
 
 
 # -- showing ---------------------------------------------------------------------------------

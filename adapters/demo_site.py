@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,7 +30,7 @@ from adapters.sandbox.pacs import PacsConfig, SandboxPacs
 from adapters.sandbox.patients import person
 from adapters.sandbox.viewer import Viewer, ViewerConfig
 
-__all__ = ["Sandbox", "fixture", "lay_out", "token"]
+__all__ = ["SECRET", "Sandbox", "Surroundings", "fixture", "lay_out", "token"]
 
 ISSUER = "https://idp.demo.invalid"
 SECRET = b"a secret for the demo only"
@@ -50,18 +50,18 @@ documents = ["policies"]
 file = "staff.yaml"
 
 [hl7v2]
-listen = "127.0.0.1:0"
+listen = "127.0.0.1:{hl7v2}"
 sources = [{{application = "HIS", facility = "H1", addresses = ["127.0.0.1"]}}]
 
 [dicom]
-listen = "127.0.0.1:0"
+listen = "127.0.0.1:{dicom}"
 ae_title = "SPIR"
-pacs = {{address = "127.0.0.1:{pacs}", ae_title = "SANDBOX"}}
+pacs = {{address = "127.0.0.1:{pacs}", ae_title = "{pacs_ae}"}}
 peers = [{{ae_title = "VIEWER1", addresses = ["127.0.0.1"]}}]
 destinations = [{{ae_title = "WS1", address = "127.0.0.1:{storage}"}}]
 
 [fhir]
-listen = "127.0.0.1:0"
+listen = "127.0.0.1:{facade}"
 upstream = "{fhir}"
 identifier_systems = {{"HIS" = "urn:oid:1.2.3"}}
 
@@ -84,6 +84,21 @@ def fixture(name: str) -> bytes:
         if (place / name).is_file():
             return (place / name).read_bytes()
     raise FileNotFoundError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a site has around the gateway: ports of the PACS and of the viewer's storage, base URLs of the FHIR
+    server and the webhook; and the ports of its own listeners, 0 for free ones."""
+
+    pacs: int
+    pacs_ae: str
+    storage: int
+    fhir: str
+    hook: str
+    hl7v2: int = 0
+    dicom: int = 0
+    facade: int = 0
 
 
 @dataclass
@@ -119,6 +134,10 @@ class Sandbox:
         self.viewer.ask(("127.0.0.1", port, "SPIR"))
 
     @property
+    def surroundings(self) -> Surroundings:
+        return Surroundings(self.pacs.port, "SANDBOX", self.storage, self.fhir.base, self.hook.base)
+
+    @property
     def patient(self) -> str:
         """The FHIR id of the story's patient."""
         return chart.patient_id(person("P001"))
@@ -140,8 +159,8 @@ class Sandbox:
             await asyncio.sleep(0.02)
 
 
-def lay_out(folder: Path, sandbox: Sandbox) -> Path:
-    """Write the demo's configuration, policies and keys into `folder`; the configuration's path."""
+def lay_out(folder: Path, around: Surroundings) -> Path:
+    """Write a site's configuration, the story's policies, and keys into `folder`; the configuration's path."""
     policies = folder / "policies"
     policies.mkdir(parents=True, exist_ok=True)
     for name in ("national", "provincial", "institution", "permission_map"):
@@ -149,10 +168,7 @@ def lay_out(folder: Path, sandbox: Sandbox) -> Path:
     (folder / "staff.yaml").write_bytes(fixture("policies/story/staff.yaml"))
     (folder / "hook.key").write_bytes(SECRET)
     _make_issuer(folder)
-    config = CONFIG.format(
-        pacs=sandbox.pacs.port, storage=sandbox.storage, fhir=sandbox.fhir.base, hook=sandbox.hook.base, issuer=ISSUER
-    )
-    (folder / "spir.toml").write_text(config, "utf-8")
+    (folder / "spir.toml").write_text(CONFIG.format(issuer=ISSUER, **asdict(around)), "utf-8")
     return folder / "spir.toml"
 
 

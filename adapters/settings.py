@@ -114,6 +114,7 @@ class Channel(_Section, frozen=True, kw_only=True):
     url: str = ""
     kind: str = "webhook"
     secret_file: str = ""
+    allow_clear_text: bool = False
 
 
 class NotifySection(_Section, frozen=True, kw_only=True):
