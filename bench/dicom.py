@@ -31,12 +31,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from adapters.dicom.connection import Connection, Limits  # noqa: E402
+from adapters.dicom.connection import Connection  # noqa: E402
 from adapters.dicom.dataset import encode  # noqa: E402
 from adapters.dicom.dimse import CFindRq, CMoveRq, CommandArrived  # noqa: E402
 from adapters.dicom.negotiation import own_user  # noqa: E402
 from adapters.dicom.pdu import AssociateRequest, PresentationContextItem  # noqa: E402
-from adapters.dicom.proxy import Destination, Peer, Proxy, ProxyConfig  # noqa: E402
+from adapters.dicom.proxy import Peer, Proxy, ProxyConfig  # noqa: E402
 from adapters.dicom.requestor import connect  # noqa: E402
 
 FIND, MOVE, ECHO = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.1.1"
@@ -44,6 +44,38 @@ CT, CR, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.1", "1.
 LEVEL, STUDY_UID, MODALITIES, PATIENT_ID, PATIENT_NAME = 0x00080052, 0x0020000D, 0x00080061, 0x00100020, 0x00100010
 STUDIES = 401
 FEW_KEYS = ("PatientID", "PatientName", "ModalitiesInStudy")
+
+
+POLICY = """\
+spir: "1"
+kind: PolicySet
+name: bench
+layer: institution
+jurisdiction: cn/zj/hospital-a
+version: 1.0.0
+policies:
+  - id: images
+    effect: permit
+    operations: ["search:imaging", "retrieve:imaging", "create:imaging"]
+    when: resource.modality in ["CR", "CT", "DX"]
+"""
+STAFF = """\
+- {id: bench, properties: {role: physician}, ae_titles: [BENCH]}
+"""
+SETTINGS = """\
+[site]
+organization = "cn/zj/hospital-a"
+assigning_authority = "HIS"
+[policy]
+documents = ["policy.yaml"]
+[directory]
+file = "staff.yaml"
+[dicom]
+listen = "127.0.0.1:{port}"
+pacs = {{address = "127.0.0.1:{pacs}", ae_title = "SINK"}}
+peers = [{{ae_title = "BENCH", addresses = ["127.0.0.1"]}}]
+destinations = [{{ae_title = "SINK", address = "127.0.0.1:104"}}]
+"""
 
 
 # -- results --------------------------------------------------------------------------------------
@@ -200,42 +232,31 @@ def serve(kind: str, port: int, pacs: int, destinations: list[str]) -> None:
 
 
 def _serve_proxy(port: int, pacs: int, destinations: list[str], issuers: bool) -> None:
-    """Permits CR, CT and DX of everybody; nothing is pushed down, so every row is judged."""
+    """The gateway with its engine and its durable audit trail; a policy that permits CR, CT and DX of everybody."""
     import uvloop
 
-    from spir.model.condition import TRUE
-    from spir.model.decision import ADMIT_ALL, Clause, Decision, Effect, Residual
-    from spir.model.request import Request
-    from tests.given import GivenRuling, GivenServices
+    from adapters.compose import Gateway
+    from adapters.settings import load
 
-    def rule(request: Request) -> GivenRuling:
-        if request.action.name == "create":
-            return GivenRuling(Decision(Effect.PERMIT, request.operation, ADMIT_ALL), request)
-        decision = Decision(Effect.CONDITIONAL, request.operation, Residual(TRUE, (Clause((), exact=False),)))
-        return GivenRuling(decision, request, lambda row: row.get("modality") in ("CR", "CT", "DX"))
-
-    class Forgetful(GivenServices):
-        async def commit(self, *items: Any) -> int:
-            return 0
-
-    async def main() -> None:
+    async def main(folder: Path) -> None:
+        (folder / "policy.yaml").write_text(POLICY)
+        (folder / "staff.yaml").write_text(STAFF)
+        (folder / "spir.toml").write_text(SETTINGS.format(pacs=pacs, port=port if issuers else 0))
+        gateway = await Gateway.open(load(folder / "spir.toml"))
+        await gateway.start(frozenset(("dicom",)))
         config = ProxyConfig(
             "127.0.0.1",
             pacs,
             "SINK",
             (Peer("BENCH", ("127.0.0.1",)),),
-            port=port,
-            destinations=tuple(map(Destination, destinations)),
-            associations=5000,
+            port=0 if issuers else port,
             issuers=issuers,
-            limits=Limits(idle=600),
         )
-        services = Forgetful(rule, people={"BENCH": GivenServices().people["VIEWER1"]})
-        await Proxy(config, services).start()
+        await Proxy(config, gateway).start()
         await asyncio.Event().wait()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, tempfile.TemporaryDirectory() as name:
+        runner.run(main(Path(name)))
 
 
 def _serve_pynetdicom(port: int, pacs: int, forward: bool) -> None:

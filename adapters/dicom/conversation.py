@@ -36,6 +36,7 @@ from adapters.dicom.dimse import (
 from adapters.dicom.echo import echo
 from adapters.dicom.find import find
 from adapters.dicom.get import get
+from adapters.dicom.ledger import Ledger
 from adapters.dicom.lookups import LookupPool, ask
 from adapters.dicom.move import move
 from adapters.dicom.pdu import ReleaseRequest
@@ -114,9 +115,18 @@ class Conversation:
         self.operations = 0
         self._outstanding: Request | None = None  # what the PACS is busy with
         self._held = _Held([])
+        self._ledger = Ledger()
 
     async def run(self) -> None:
         """Returns after a release. Raises PeerError when either association was lost."""
+        try:
+            await self._run()
+        finally:
+            closing = self._ledger.closing()
+            if closing is not None:
+                await self.services.commit(*closing.items)
+
+    async def _run(self) -> None:
         while True:
             event = await self._next()
             match event:
@@ -169,7 +179,7 @@ class Conversation:
         session: Session
         if isinstance(command, CStoreRq):
             head = await self._head(self.client, explicit, ClientGone)
-            session = store(self.site, self.caller, Call(context, model, explicit, command), head)
+            session = store(self.site, self.caller, Call(context, model, explicit, command), head, self._ledger)
         else:
             data = await self.client.read_data() if command.has_data else b""
             call = Call(context, model, explicit, command, data)

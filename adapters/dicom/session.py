@@ -216,6 +216,11 @@ class Trail:
         event = self._event(Status.PENDING, Outcome.PARTIAL if self.partial else Outcome.SUCCESS)
         return Commit(Record(event), *self._notices(event))
 
+    def closing(self, instances: int) -> Record:
+        """The last words on a series of which `instances` were stored under one `opening`."""
+        self.counts["instances"] = instances
+        return Record(self._event(Status.SUCCESS, Outcome.SUCCESS))
+
     def commit(self, status: int, outcome: Outcome) -> Commit:
         """The record, and the notifications that the obligations ask for, in one transaction."""
         self.recorded = True

@@ -8,9 +8,11 @@ byte for byte.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from adapters.dicom.dataset import DataSet, DatasetError
+from adapters.dicom.ledger import Ledger
 from adapters.dicom.message import CStoreRq, CStoreRsp
 from adapters.dicom.resolve import MODALITY, SERIES_UID, SOP_CLASS, SOP_UID
 from adapters.dicom.rows import Reading
@@ -45,10 +47,11 @@ __all__ = ["HEAD_LAST", "matches", "properties_of", "store"]
 HEAD_LAST = SERIES_UID  # everything a judgement needs stands at or before this tag
 
 
-def store(site: Site, caller: Caller, call: Call, head: DataSet | DatasetError) -> Session:
-    """One C-STORE from its request to its response; its data set is held back after the head."""
+def store(site: Site, caller: Caller, call: Call, head: DataSet | DatasetError, ledger: Ledger) -> Session:
+    """One C-STORE from its request to its response; its data set is held back after the head. `ledger` is the
+    association's."""
     trail = Trail(site, caller, call)
-    return guarded(trail, _store(trail, head))
+    return guarded(trail, _store(trail, head, ledger))
 
 
 def properties_of(head: DataSet, reading: Reading) -> dict[str, Any]:
@@ -70,7 +73,7 @@ def matches(command: CStoreRq, head: DataSet) -> bool:
         return False
 
 
-def _store(trail: Trail, head: DataSet | DatasetError) -> Steps:
+def _store(trail: Trail, head: DataSet | DatasetError, ledger: Ledger) -> Steps:
     command = trail.call.command
     assert isinstance(command, CStoreRq)
     if isinstance(head, DatasetError):
@@ -82,7 +85,7 @@ def _store(trail: Trail, head: DataSet | DatasetError) -> Steps:
     if not (yield from _permitted(trail, head)):
         yield from _refused(trail, Status.NOT_AUTHORISED, "not authorised by policy")
         return
-    yield from _passed_on(trail, command)
+    yield from _passed_on(trail, command, ledger)
 
 
 def _permitted(trail: Trail, head: DataSet) -> Steps:
@@ -106,14 +109,13 @@ def _permitted(trail: Trail, head: DataSet) -> Steps:
     return True
 
 
-def _passed_on(trail: Trail, command: CStoreRq) -> Steps:
+def _passed_on(trail: Trail, command: CStoreRq, ledger: Ledger) -> Steps:
     """Send the instance to the PACS and answer with its status, without its words.
 
-    The record becomes durable while the PACS stores: a modality waits for each
-    response, and should not wait for both one after the other. A failure of the
-    PACS gets a record of its own.
+    The record of the series becomes durable while the PACS stores: a modality
+    waits for each response, and should not wait for both one after the other.
     """
-    call = trail.call
+    call, key = trail.call, _series(trail)
     try:
         yield AskPeer(PassOn(call.context, command))
     except ClientGone:
@@ -121,7 +123,7 @@ def _passed_on(trail: Trail, command: CStoreRq) -> Steps:
     except SpirError:
         yield Skip(Side.CLIENT)
         raise
-    unrecorded = yield from _recorded(trail)
+    unrecorded = None if ledger.knows(key) else (yield from _recorded(trail, key, ledger))
     event = yield Await()
     match event:
         case Said(Side.PEER, CStoreRsp(status=status)):
@@ -134,15 +136,26 @@ def _passed_on(trail: Trail, command: CStoreRq) -> Steps:
         yield from conclude(trail, response, Outcome.ERROR)
     else:
         trail.recorded = True
+        ledger.count(key)
         yield Answer(Message(call.context, response))
 
 
-def _recorded(trail: Trail) -> Steps:
-    """Make the record durable; the error if that fails."""
+def _series(trail: Trail) -> Hashable:
+    """The series as it was judged, and by which rules: what one record may stand for."""
+    assert trail.ruling is not None
+    decision, found = trail.ruling.decision, trail.ruling.request.resource.properties
+    patient = found.get("patient")
+    names = tuple(found.get(name) for name in ("study", "series", "modality", "sop_class", "created"))
+    return (patient["id"] if isinstance(patient, Mapping) else None, names, decision.bundle, decision.matched)
+
+
+def _recorded(trail: Trail, key: Hashable, ledger: Ledger) -> Steps:
+    """Make the record of the series durable; the error if that fails."""
     try:
-        yield trail.opening()
+        yield ledger.opening(trail)
     except SpirError as error:
         return error
+    ledger.begin(key, trail)
     return None
 
 
