@@ -533,7 +533,7 @@ def moves(results: Results, folder: Path, pacs: Orthanc) -> None:
 
 
 def associations(results: Results, quick: bool) -> None:
-    number, idle = (40, 200) if quick else (200, 200)
+    number, idle = (40, 100) if quick else (200, 200)
     with storescp() as sink, proxy(sink) as (port, _), served("scp", sink) as (other, _):
         ours, value = asyncio.run(associate_ms(port, 1, number)), asyncio.run(associate_ms(other, 1, 20))
         results.add("associate and release", ours, "ms", "pynetdicom SCP", value, "<= 0.2x", ours <= 0.2 * value)
