@@ -26,7 +26,7 @@ from adapters.hl7v2.escape import escape
 from adapters.hl7v2.header import Header
 from adapters.hl7v2.times import stamp
 
-__all__ = ["Problem", "Verdict", "answers", "codes", "problem"]
+__all__ = ["Problem", "Verdict", "answers", "codes", "expected", "problem"]
 
 # Table 0357, the rows we use.
 TEXTS: Mapping[int, str] = MappingProxyType(
@@ -93,6 +93,17 @@ def answers(
     return tuple(
         _message(header, code, f"{serial}A" if number else serial, now, problems) for number, code in enumerate(wanted)
     )
+
+
+def expected(header: Header, code: str) -> bool:
+    """Whether the sender of this message has (another) acknowledgement coming, after `code` ("" before the first).
+
+    What is asked for only in case of an error is not waited for.
+    """
+    if not header.enhanced:
+        return not code
+    accept, application = (_wanted(field, Verdict.ACCEPTED) for field in (header.accept, header.acknowledge))
+    return (accept or application) if not code else code == "CA" and application
 
 
 def _wanted(condition: str, verdict: Verdict) -> bool:

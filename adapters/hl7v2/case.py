@@ -43,7 +43,7 @@ class Case:
     arrival: Arrival
     desk: Desk
     header: Header
-    digest: str
+    digest: bytes
     source: Source | None = None
     subject: str = _UNKNOWN
     message: Message | None = None
@@ -57,7 +57,7 @@ class Case:
     @property
     def serial(self) -> str:
         """Our own id of the message, and MSH-10 of its acknowledgement."""
-        return self.digest[:16]
+        return self.digest.hex()[:16]
 
     @property
     def sender(self) -> str:

@@ -25,15 +25,15 @@ class Recall:
 
     source: str
     control_id: str
-    digest: str  # SHA-256 of the body, hexadecimal
+    digest: bytes  # SHA-256 of the body
 
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """`same` says that the bytes were the same too; `state` is the one it was kept in (see `Keep`)."""
+    """`same` says that the bytes were the same too; `code` is what was answered, as in original mode: AA, AE or AR."""
 
     same: bool
-    state: str = "applied"
+    code: str = "AA"
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,11 @@ class Framer:
         """Whether a frame has begun and not ended: the peer owes us bytes."""
         return self._inside
 
+    @property
+    def pending(self) -> int:
+        """How many bytes of an unfinished frame are held."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> list[bytes]:
         """The contents of the frames that `data` completes, in order; see `broken` afterwards."""
         if self.broken is not None:

@@ -77,7 +77,7 @@ class _Denied(_Refusal):
 def receive(arrival: Arrival, desk: Desk) -> Session:
     """Handle one message. Yields Identify, Recall, Validate, Decide, Commit, and Answer(bytes without framing)."""
     head = header.read(arrival.body, desk.reader.tables.charsets)
-    case = Case(arrival, desk, head, hashlib.sha256(arrival.body).hexdigest())
+    case = Case(arrival, desk, head, hashlib.sha256(arrival.body).digest())
     try:
         yield from _handled(case)
     except _Refusal as refusal:
@@ -149,7 +149,7 @@ def _repeated(case: Case) -> Generator[Any, Any, bool]:
     found: Recalled | None = yield Recall(case.sender, case.header.control_id, case.digest)
     if found is not None and not found.same:
         case.warnings += ("control-id-used-before",)
-    return found is not None and found.same and found.state == "applied"
+    return found is not None and found.same and found.code == "AA"
 
 
 def _read(case: Case) -> Generator[Any, Any, Reading]:

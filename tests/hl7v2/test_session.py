@@ -282,7 +282,7 @@ def test_the_same_message_again_is_acknowledged_again_and_changes_nothing():
 
 
 def test_a_refused_message_is_decided_anew_when_it_comes_again():
-    shell = Shell(recalled=Recalled(True, "refused")).run(fixture("adt_a01"))
+    shell = Shell(recalled=Recalled(True, "AR")).run(fixture("adt_a01"))
     assert shell.answers[0][1] == "AA"
 
 
