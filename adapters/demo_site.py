@@ -165,7 +165,7 @@ def lay_out(folder: Path, around: Surroundings) -> Path:
     policies.mkdir(parents=True, exist_ok=True)
     for name in ("national", "provincial", "institution", "permission_map"):
         (policies / f"{name}.yaml").write_bytes(fixture(f"policies/story/{name}.yaml"))
-    (folder / "staff.yaml").write_bytes(fixture("policies/story/staff.yaml"))
+    (folder / "staff.yaml").write_bytes(fixture("policies/staff.yaml"))
     (folder / "hook.key").write_bytes(SECRET)
     _make_issuer(folder)
     (folder / "spir.toml").write_text(CONFIG.format(issuer=ISSUER, **asdict(around)), "utf-8")

@@ -103,7 +103,7 @@ def _key_file(arguments: Namespace, settings: Settings | None) -> Path:
     if arguments.key:
         return Path(arguments.key)
     assert settings is not None
-    return settings.signing_key.with_suffix(settings.signing_key.suffix + ".pub")
+    return settings.signing_key.with_suffix(".pub")
 
 
 def _origin(arguments: Namespace) -> str:

@@ -55,13 +55,18 @@ class Selected:
     expected: int = 0
 
 
+MAX_WITHHELD = 100
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an identifier resolved to. `hidden` counts series (or named instances) that may not be retrieved."""
+    """What an identifier resolved to. `hidden` counts series (or named instances) that may not be retrieved;
+    `withheld` has the properties of such series, at most MAX_WITHHELD, for the audit trail."""
 
     selected: tuple[Selected, ...]
     hidden: int
     duties: tuple[Obligation, ...] = ()
+    withheld: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +126,17 @@ def resolved(retrieval: Retrieval, judge: Judge, budget: Budget) -> Generator[An
     """Ask what the identifier names, judge each series, and select those that may be retrieved."""
     selected: list[Selected] = []
     duties: dict[Obligation, None] = {}
+    withheld: list[Mapping[str, Any]] = []
     hidden = 0
     for study in (yield from _studies(retrieval, judge, budget)):
         for one in (yield from _series(retrieval, judge, budget, study)):
             chosen, owed, missed = yield from _judged(retrieval, judge, budget, one)
             hidden += missed
+            if missed and len(withheld) < MAX_WITHHELD:
+                withheld.append(one.properties)
             selected.extend(chosen)
             duties.update(dict.fromkeys(owed))
-    return Found(tuple(selected), hidden, tuple(duties))
+    return Found(tuple(selected), hidden, tuple(duties), tuple(withheld))
 
 
 def expand(selected: Iterable[Selected], list_length: int) -> tuple[SubRequest, ...]:

@@ -26,6 +26,7 @@ from spir.errors import PeerError, SpirError
 from spir.exchange import Answer, Commit, Identity, Notify, Record, Ruling, Session, notification
 from spir.model.identity import PatientIdentifiers
 from spir.model.obligation import Obligation
+from spir.model.request import Request as Asked
 from spir.record.event import AuditEvent, EventKind, Outcome
 
 __all__ = [
@@ -192,6 +193,7 @@ class Trail:
     caller: Caller
     call: Call
     ruling: Ruling | None = None
+    asked: Asked | None = None  # what the record says was asked, if it is not the ruling's request
     counts: dict[str, int] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     partial: bool = False
@@ -246,7 +248,7 @@ class Trail:
             outcome=outcome,
             patients=tuple(self._patients),
             decision=ruling.decision if ruling else None,
-            request=ruling.request if ruling else None,
+            request=self.asked or (ruling.request if ruling else None),
             detail={"service": service.value, "status": f"{status:04X}", **self.notes, **self.counts},
         )
 

@@ -170,6 +170,9 @@ def retrieve(
     found = yield from resolved(retrieval, judge, Budget(site.bounds.lookups, site.issuers))
     _note(trail, found)
     if not found.selected and (found.hidden or not decision.permitted):
+        if found.withheld:
+            # What is recorded is the question about the first series that was withheld: it can be explained in full.
+            trail.asked = ruling.request.completed(found.withheld[0])
         yield from denied(trail)
         return
     trail.owes((*decision.obligations, *found.duties))
@@ -187,6 +190,6 @@ def _note(trail: Trail, found: Found) -> None:
     trail.count("series", len(found.selected))
     trail.count("withheld", found.hidden)
     trail.partial = found.hidden > 0
-    for one in found.selected:
-        patient = one.properties.get("patient")
+    for properties in (*(one.properties for one in found.selected), *found.withheld):
+        patient = properties.get("patient")
         trail.concerns(patient["id"] if patient else None)

@@ -52,7 +52,7 @@ def test_an_empty_directory_knows_nobody():
 
 
 def test_the_storys_directory_is_read():
-    path = Path(__file__).parent.parent.parent / "fixtures/policies/story/staff.yaml"
+    path = Path(__file__).parent.parent.parent / "fixtures/policies/staff.yaml"
     assert Directory.parse(path.read_text(), "staff.yaml").staff("hl7v2", "1001") == "dr.li"
 
 
