@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from adapters.audit.journal import Journal
 from adapters.audit.notary import Notary, NotaryConfig
 from adapters.backbone.embedded import Embedded, Options
 from adapters.dicom.proxy import Destination, Peer, Proxy, ProxyConfig
+from adapters.dicom.status import Status
 from adapters.fhir.facade import Facade, FacadeConfig
 from adapters.fhir.upstream import UpstreamConfig
 from adapters.hl7v2.listener import Listener, ListenerConfig
@@ -44,6 +45,8 @@ from spir.record.event import AuditEvent, EventKind, Outcome
 __all__ = ["Gateway"]
 
 log = logging.getLogger("spir.gateway")
+
+TIDY_EVERY, TIDY_PAUSE = 3600.0, 0.2  # seconds
 
 
 class Serving(Protocol):
@@ -114,6 +117,8 @@ class Gateway:
         await self.commit(Record(self._lifecycle("start")))
         self._running.push_async_callback(self._record_stop)
         await self._begin(self.courier.start, self.courier.stop)
+        tidying = asyncio.create_task(self._tidy())
+        self._running.callback(tidying.cancel)
         for name, build in _BUILDERS.items():
             listener = build(self) if not only or name in only else None
             if listener is not None:
@@ -188,6 +193,16 @@ class Gateway:
         detail = {"what": what, "bundle": self.rules.fingerprint, "version": VERSION}
         return AuditEvent(self.now(), EventKind.LIFECYCLE, "spir", what, "spir", Outcome.SUCCESS, detail=detail)
 
+    async def _tidy(self) -> None:
+        """Forget what is over, a little at a time, so that no writer waits for it."""
+        while True:
+            await asyncio.sleep(TIDY_EVERY)
+            try:
+                while any(astuple(await self.store.purge(self.settings.site.keep_days))):
+                    await asyncio.sleep(TIDY_PAUSE)
+            except Unavailable as error:
+                log.error("old messages and facts were not deleted: %s", error)
+
     async def _record_stop(self) -> None:
         await self.commit(Record(self._lifecycle("stop")))
 
@@ -221,7 +236,11 @@ def _dicom(gateway: Gateway) -> Serving | None:
         host=where.host,
         port=where.port,
         ae_title=section.ae_title,
-        destinations=tuple(Destination(one.ae_title) for one in section.destinations),
+        destinations=tuple(Destination(one.ae_title, one.upstream) for one in section.destinations),
+        calling_ae_title=section.calling_ae_title,
+        modality_lists=section.modality_lists,
+        issuers=section.issuers,
+        find_denial=Status.NOT_AUTHORISED if section.loud_denials else Status.SUCCESS,
     )
     return Proxy(config, gateway, tls_of(gateway.settings, section.tls))
 

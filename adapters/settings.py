@@ -40,6 +40,7 @@ class Site(_Section, frozen=True, kw_only=True):
     organization: str
     timezone: str = "UTC"
     data: str = "var"
+    keep_days: int = 30  # of messages and of facts that are over
     assigning_authority: str = ""  # of patient identifiers that come without one
 
 
@@ -67,8 +68,11 @@ class Hl7v2(_Section, frozen=True, kw_only=True):
 
 
 class DicomNode(_Section, frozen=True, kw_only=True):
+    """The PACS, or a move destination. `upstream` is the AE title a destination has at the PACS, if it differs."""
+
     address: str
     ae_title: str
+    upstream: str = ""
 
 
 class DicomPeer(_Section, frozen=True, kw_only=True):
@@ -82,6 +86,10 @@ class Dicom(_Section, frozen=True, kw_only=True):
     pacs: DicomNode | None = None
     peers: tuple[DicomPeer, ...] = ()
     destinations: tuple[DicomNode, ...] = ()
+    calling_ae_title: str = ""  # who we are to the PACS; our own AE title if empty
+    modality_lists: bool = True  # the PACS takes several modalities in one key
+    issuers: bool = True  # the PACS may hold patients of several assigning authorities
+    loud_denials: bool = False  # a denied C-FIND says 0x0124 instead of finding nothing
     tls: Tls | None = None
     allow_clear_text: bool = False
 
