@@ -15,9 +15,9 @@ from spir.model.decision import Effect
 from spir.model.facts import Assert, Fact, FactStore
 from spir.model.request import Entity, Request
 
-STORY = Path(__file__).parents[2] / "fixtures" / "policies" / "story"
-DOCUMENTS = [STORY / f"{name}.yaml" for name in ("national", "provincial", "institution", "permission_map")]
-DIRECTORY = {entry["id"]: entry for entry in yaml.safe_load((STORY / "staff.yaml").read_text("utf-8"))}
+POLICIES = Path(__file__).parents[2] / "fixtures" / "policies"
+STAFF_FILE = POLICIES / "staff.yaml"
+DIRECTORY = {entry["id"]: entry for entry in yaml.safe_load(STAFF_FILE.read_text("utf-8"))}
 
 ADMITTED = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 NOW = ADMITTED + timedelta(hours=1)
@@ -49,7 +49,7 @@ DISCHARGED = facts("finished", "dr.li")
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return Engine.load(*DOCUMENTS, organization="cn/zj/hospital-a", timezone="Asia/Shanghai")
+    return Engine.load(POLICIES / "story", organization="cn/zj/hospital-a", timezone="Asia/Shanghai")
 
 
 def ruled(engine: Engine, store: FactStore, subject: str, operation: str, deferred: bool = False, **properties):
@@ -187,7 +187,7 @@ def test_the_directory_and_the_invented_staff_are_the_same_people():
 
 
 def test_the_directory_is_one_that_the_gateway_reads():
-    held = Directory.parse((STORY / "staff.yaml").read_text("utf-8"), "staff.yaml")
+    held = Directory.parse(STAFF_FILE.read_text("utf-8"), "staff.yaml")
     assert set(held.entities) == set(DIRECTORY)
     assert (held.staff("hl7v2", "1001"), held.staff("ae_titles", "VIEWER1")) == ("dr.li", "dr.li")
     assert held.entities["HIS"].type == "system" and held.entities["dr.li"] == who("dr.li")
