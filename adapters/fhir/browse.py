@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from adapters.fhir.bundle import Entry, Page, read_page, searchset
 from adapters.fhir.interaction import is_id
-from adapters.fhir.mask import Mask, Unmaskable
+from adapters.fhir.mask import Mask, Unmaskable, mask_paths
 from adapters.fhir.outcome import JSON, Refused, Response
 from adapters.fhir.paging import Cursor
 from adapters.fhir.peer import below, target
@@ -160,8 +160,10 @@ def _take(site: Site, asked: Search, harvest: _Harvest, entry: Entry, verdict: V
 
 def _looked_at(site: Site, asked: Search, verdict: Verdict) -> bool:
     """Whether the search read what is masked in this row alone: then its being found would tell."""
+    if not verdict.paths or not asked.reads:
+        return False
     try:
-        return looks_at_masked(asked, mask_of(site, verdict.obligations), site.reading.tables)
+        return looks_at_masked(asked, mask_of(site, verdict.paths), site.reading.tables)
     except Unmaskable:
         return True
 
@@ -173,7 +175,7 @@ def _widest_mask(site: Site, rulings: Rulings) -> Mask:
         obligations.extend(ruling.decision.obligations)
         obligations.extend(tied.obligation for tied in ruling.decision.tied)
     try:
-        return mask_of(site, obligations)
+        return mask_of(site, mask_paths(obligations))
     except Unmaskable:
         raise _denied(rulings, "forbidden", "this search cannot be masked as the policy demands") from None
 

@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import ssl
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -276,7 +275,7 @@ class _Arrived:
         self.raw_headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         self.address: str = scope["client"][0] if scope.get("client") else ""
         self.certificate: bytes = scope.get("state", {}).get(CERTIFICATE, b"")
-        self.id = uuid.uuid4().hex
+        self.id = os.urandom(16).hex()
         self.trace = self._trace()
         self._receive = receive
 
@@ -294,7 +293,7 @@ class _Arrived:
         """The caller's trace with a span of ours, or a trace of our own."""
         given = next((value for name, value in self.raw_headers if name == b"traceparent"), b"")
         found = _TRACE.fullmatch(given.decode("latin-1"))
-        return f"00-{found[1] if found else uuid.uuid4().hex}-{os.urandom(8).hex()}-01"
+        return f"00-{found[1] if found else os.urandom(16).hex()}-{os.urandom(8).hex()}-01"
 
 
 async def _deliver(response: Response, request: _Arrived, send: Send) -> None:

@@ -12,7 +12,7 @@ A path that cannot be understood is not skipped: it raises, and the caller denie
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -114,12 +114,17 @@ def covers(mask: Mask, type: str, path: Path, tables: Tables) -> bool:
     return node is not None
 
 
-def locate(mask: Mask, resource: Any) -> Cut:
-    """Where the mask hides something of this resource, contained ones included. Raises Malformed if it is too deep."""
+def locate(mask: Mask, resource: Any, raw: bytes) -> Cut:
+    """Where the mask hides something of this resource, contained ones included; `raw` is its bytes.
+
+    Raises Malformed where the resource is nested too deeply to be looked through.
+    """
     if not mask:
         return {}
     found = written(mask, resource)
-    found = merge(found, _repeats(resource, _texts(resource, found)))
+    secrets = _texts(resource, found)
+    if secrets and _recur(secrets, raw):
+        found = merge(found, _repeats(resource, secrets))
     if "text" in resource:
         found["text"] = REMOVE
     for index, inner in _contained(resource):
@@ -211,12 +216,12 @@ def _contained(resource: Any) -> list[tuple[int, Any]]:
 def _references(mask: Mask, resource: Any) -> Cut:
     """Hide the named members of every reference that is, or may be, to a patient."""
     own = {f"#{item.get('id')}" for _, item in _contained(resource) if item.get("resourceType") == "Patient"}
-    found: Cut = {}
-    for place, node in _objects(resource):
-        if _refers_to_patient(node, own):
-            for name in mask.references:
-                _plant(found, place, *(key for key in (name, f"_{name}") if key in node))
-    return found
+    names = [key for name in mask.references for key in (name, f"_{name}")]
+
+    def look(node: Mapping[str, Any]) -> Cut:
+        return {name: REMOVE for name in names if name in node} if _refers_to_patient(node, own) else {}
+
+    return _sift(resource, look)
 
 
 def _refers_to_patient(node: Mapping[str, Any], own: set[str]) -> bool:
@@ -229,73 +234,74 @@ def _refers_to_patient(node: Mapping[str, Any], own: set[str]) -> bool:
     return logical and node.keys() <= _REFERENCE_MEMBERS
 
 
-def _texts(resource: Any, where: Cut) -> frozenset[str]:
-    """The telling texts below what is cut."""
-    found: set[str] = set()
+def _texts(resource: Any, where: Cut) -> list[str]:
+    """The telling texts below what is cut, each as often as it is there."""
+    found: list[str] = []
     for key, below in where.items():
-        node = resource[key]
         if isinstance(below, Remove):
-            found.update(_leaves(node, str(key)))
-        else:
-            found |= _texts(node, below)
-    return frozenset(text for text in found if len(text) >= _TELLING)
+            found.extend(text for text in _leaves(resource[key], key) if len(text) >= _TELLING)
+        elif below:
+            found.extend(_texts(resource[key], below))
+    return found
 
 
-def _leaves(node: Any, key: str) -> Iterator[str]:
-    if isinstance(node, str):
-        if key not in _CODED:
-            yield node.casefold()
-        return
-    for _place, inner in _objects({key: node}):
-        for name, value in inner.items():
-            texts = value if isinstance(value, list) else [value]
-            if name not in _CODED:
-                yield from (text.casefold() for text in texts if isinstance(text, str))
+def _leaves(node: Any, name: Any) -> Iterator[str]:
+    """Every text below `node` that is not a code."""
+    waiting = [(name, node)]
+    while waiting:
+        key, item = waiting.pop()
+        if isinstance(item, str):
+            if key not in _CODED:
+                yield item.casefold()
+        elif isinstance(item, dict):
+            waiting.extend(item.items())
+        elif isinstance(item, list):
+            waiting.extend((key, inner) for inner in item)
 
 
-def _repeats(resource: Any, hidden: frozenset[str]) -> Cut:
+def _recur(secrets: list[str], raw: bytes) -> bool:
+    """Whether a hidden text may be there more often than where it is hidden. Escapes make it a maybe."""
+    if b"\\" in raw:
+        return True
+    text = raw.decode("utf-8").casefold()
+    for secret in set(secrets):
+        hidden = sum(other.count(secret) for other in secrets)
+        if text.count(secret) - text.count(f'"{secret}":') > hidden:  # a member's name tells nothing
+            return True
+    return False
+
+
+def _repeats(resource: Any, secrets: list[str]) -> Cut:
     """Displays and extensions that hold a hidden text."""
-    found: Cut = {}
-    if not hidden:
-        return found
-    for place, node in _objects(resource):
+    hidden = frozenset(secrets)
+
+    def look(node: Mapping[str, Any]) -> Cut:
+        found: Cut = {}
         display = node.get("display")
         if isinstance(display, str) and _tells(display.casefold(), hidden):
-            _plant(found, place, "display")
+            found["display"] = REMOVE
         for name in ("extension", "modifierExtension"):
             listed = node.get(name)
             for index, item in enumerate(listed if isinstance(listed, list) else ()):
                 if any(_tells(text, hidden) for text in _leaves(item, name)):
-                    _plant(found, (*place, name), index)
-    return found
+                    found = merge(found, {name: {index: REMOVE}})
+        return found
+
+    return _sift(resource, look)
 
 
 def _tells(text: str, hidden: frozenset[str]) -> bool:
     return any(secret in text for secret in hidden)
 
 
-def _plant(found: Cut, place: tuple[Any, ...], *names: Any) -> None:
-    """Cut these members or items of the node at `place`."""
-    if not names:
-        return
-    node = found
-    for step in place:
-        below = node.setdefault(step, {})
-        if isinstance(below, Remove):
-            return
-        node = below
-    node.update(dict.fromkeys(names, REMOVE))
-
-
-def _objects(root: Any) -> Iterator[tuple[tuple[Any, ...], Mapping[str, Any]]]:
-    """Every object with its place. Raises Malformed below MAX_DEPTH."""
-    waiting: list[tuple[tuple[Any, ...], Any]] = [((), root)]
-    while waiting:
-        place, node = waiting.pop()
-        if len(place) > MAX_DEPTH:
-            raise Malformed("the resource is nested too deeply")
-        if isinstance(node, dict):
-            yield place, node
-            waiting.extend(((*place, key), item) for key, item in node.items() if isinstance(item, (dict, list)))
-        elif isinstance(node, list):
-            waiting.extend(((*place, index), item) for index, item in enumerate(node) if isinstance(item, (dict, list)))
+def _sift(node: Any, look: Callable[[Mapping[str, Any]], Cut], level: int = 0) -> Cut:
+    """What `look` cuts out of every object in `node`. Raises Malformed below MAX_DEPTH."""
+    if level > MAX_DEPTH:
+        raise Malformed("the resource is nested too deeply")
+    found = look(node) if isinstance(node, dict) else {}
+    for key, item in node.items() if isinstance(node, dict) else enumerate(node):
+        if isinstance(item, (dict, list)):
+            below = _sift(item, look, level + 1)
+            if below:
+                found = merge(found, {key: below})
+    return found

@@ -12,13 +12,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from adapters.fhir.interaction import is_id
 from adapters.fhir.tables import TypeRow, values
 from spir.model.identity import PatientIdentifiers
 
-__all__ = ["Known", "Referred", "canonical_ids", "local_reference", "referred"]
+__all__ = ["Known", "Referred", "canonical_ids", "local_reference", "referred", "relative"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,18 @@ class Referred:
 
     def resolved(self, known: Mapping[str, frozenset[str]]) -> tuple[str | None, ...]:
         """Canonical ids, sorted; None among them for a reference that `known` has no answer to, or if there is none."""
+        if len(self.logical) == 1 and not self.ids and not self.lost:
+            (only,) = self.logical
+            return tuple(sorted(known.get(only) or ())) or (None,)
         found: set[str | None] = set(self.ids)
         for logical in self.logical:
             found |= known.get(logical) or {None}
         if self.lost or not found:
             found.add(None)
         return tuple(sorted(found, key=lambda id: (id is None, id or "")))
+
+
+NOBODY = Referred()
 
 
 def canonical_ids(patient: Any, identifiers: PatientIdentifiers) -> frozenset[str]:
@@ -60,6 +67,8 @@ def referred(resource: Mapping[str, Any], row: TypeRow, identifiers: PatientIden
     if row.fhir == "Patient":
         return Referred(canonical_ids(resource, identifiers))
     found = [_target(node, resource, identifiers, base) for path in row.patient for node in values(resource, path)]
+    if len(found) <= 1:
+        return found[0] if found else NOBODY
     return Referred(
         frozenset[str]().union(*(item.ids for item in found)),
         frozenset[str]().union(*(item.logical for item in found)),
@@ -69,7 +78,13 @@ def referred(resource: Mapping[str, Any], row: TypeRow, identifiers: PatientIden
 
 def local_reference(text: str, base: str) -> tuple[str, str] | None:
     """(type, id) of a literal reference to this server, relative or absolute, with or without a version; else None."""
-    parts = text.removeprefix(f"{base}/").split("/")
+    return relative(text.removeprefix(f"{base}/"))
+
+
+@lru_cache(maxsize=8192)
+def relative(text: str) -> tuple[str, str] | None:
+    """(type, id) of `Type/id` or `Type/id/_history/version`; None for anything else."""
+    parts = text.split("/")
     if len(parts) == 4 and parts[2] == "_history":
         parts = parts[:2]
     if len(parts) != 2 or not parts[0][:1].isupper() or not parts[0].isalpha() or not is_id(parts[1]):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -51,6 +52,7 @@ def vread(call: Call, site: Site) -> Steps[Result]:
         then,
         admitted=now.admitted and then.admitted,
         obligations=tuple(dict.fromkeys((*now.obligations, *then.obligations))),
+        paths=now.paths | then.paths,
         patients=tuple(dict.fromkeys((*now.patients, *then.patients))),
     )
     return _answered(call, site, asked, both, rulings, view)
@@ -73,9 +75,10 @@ def headers_for(entry: Entry, shown: Shown) -> tuple[tuple[str, str], ...]:
     version = version_of(meta)
     if version:
         found.append(("ETag", f'W/"{version}"'))
-    changed = _changed(meta)
-    if changed is not None:
-        found.append(("Last-Modified", format_datetime(changed, usegmt=True)))
+    changed = meta.get("lastUpdated") if isinstance(meta, dict) else None
+    moment = _http_date(changed) if isinstance(changed, str) else ""
+    if moment:
+        found.append(("Last-Modified", moment))
     return tuple(found)
 
 
@@ -119,10 +122,11 @@ def _unchanged(call: Call, headers: dict[str, str]) -> bool:
         return False
 
 
-def _changed(meta: Any) -> datetime | None:
-    text = meta.get("lastUpdated") if isinstance(meta, dict) else None
+@lru_cache(maxsize=1024)
+def _http_date(text: str) -> str:
+    """An instant as a header says it; "" for what is none."""
     try:
-        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        return None
-    return moment.astimezone(UTC) if moment is not None and moment.tzinfo is not None else None
+        return ""
+    return format_datetime(moment.astimezone(UTC), usegmt=True) if moment.tzinfo is not None else ""

@@ -2,33 +2,43 @@
 
 A resource is admitted when each of its rows is, as each of the types it is of,
 and so is every contained resource; a contained one that is not admitted is cut
-out. Names of people and free text never become properties.
+out. Only what the rulings ask about is looked for, and resources that agree in
+it share one judgement. Names of people and free text never become properties.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.fhir.document import REMOVE, Cut
-from adapters.fhir.patients import Referred, local_reference, referred
-from adapters.fhir.tables import CategoryRule, Path, Tables, TypeRow, values
+from adapters.fhir.mask import Unmaskable, mask_paths
+from adapters.fhir.patients import Referred, referred
+from adapters.fhir.properties import PROPERTIES
+from adapters.fhir.tables import Tables, TypeRow, values
+from spir.engine.evaluate import free_attributes
 from spir.exchange import Ruling
 from spir.model.identity import PatientIdentifiers
 from spir.model.obligation import Obligation, unmet
 
-__all__ = ["UNDERSTOOD", "Reading", "Verdict", "judge", "release_limit"]
+__all__ = ["UNDERSTOOD", "Judge", "Part", "Reading", "Verdict", "release_limit"]
 
 # Obligations that this protocol carries out; any other denies.
 UNDERSTOOD = frozenset(("mask", "limit", "audit", "notify", "trigger"))
 
-_CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
-STRICTEST = 5  # the level of a confidentiality that no table knows
-_STUDY = "urn:oid:"
-_UID_SYSTEM = "urn:dicom:uid"  # FHIR R4 ImagingStudy.identifier
-_MODALITIES = 16  # more than that in one study are not told apart
+MODALITIES = 16  # more than that in one study are not told apart
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A resource (`place` -1) or one contained in it: of what types it is, and whose."""
+
+    place: int
+    resource: Any
+    row: TypeRow | None
+    kinds: tuple[str, ...]
+    patients: Referred
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,104 +52,136 @@ class Reading:
     identifiers: PatientIdentifiers
     base: str
     staff: Callable[[str], str | None]
+    host: bytes = field(default=b"", init=False)  # what of the URL must not be seen, whatever else: `//host:port`
 
-    @property
-    def host(self) -> bytes:
-        """What of the upstream's URL must not be seen, whatever the scheme or the path: `//host:port`."""
-        return f"//{self.base.partition('://')[2].partition('/')[0]}".encode()
+    def __post_init__(self) -> None:
+        host = self.base.partition("://")[2].partition("/")[0]
+        object.__setattr__(self, "host", f"//{host}".encode())
 
-    def row(self, resource: Any) -> TypeRow | None:
-        """The row of this resource's type; None for what is no resource, or of a type that is not served."""
-        name = resource.get("resourceType") if isinstance(resource, dict) else None
-        return self.tables.types.get(name) if isinstance(name, str) else None
-
-    def kinds(self, resource: Any) -> frozenset[str]:
-        """The vocabulary types that decide about this resource, those of contained resources included."""
-        found: set[str] = set()
-        for _, inner in self.parts(resource):
-            row = self.row(inner)
-            found.update(_kinds(inner, row) if row else ())
-        return frozenset(found)
-
-    def patients(self, resource: Any) -> Referred:
-        """The patients named by the resource itself; nobody for a type that is not served."""
-        row = self.row(resource)
-        return referred(resource, row, self.identifiers, self.base) if row else Referred(lost=True)
-
-    def parts(self, resource: Any) -> Iterator[tuple[int, Any]]:
-        """The resource (-1), then its contained ones by their place; what is no list counts as one of them."""
-        yield -1, resource
+    def parts(self, resource: Any) -> tuple[Part, ...]:
+        """The resource, then its contained ones; what is no list of them counts as one that nobody serves."""
+        whole = self._part(-1, resource)
         inner = resource.get("contained") if isinstance(resource, dict) else None
-        if inner is not None:
-            yield from enumerate(inner if isinstance(inner, list) else [None])
+        if inner is None:
+            return (whole,)
+        listed = inner if isinstance(inner, list) else [None]
+        return (whole, *(self._part(place, item) for place, item in enumerate(listed)))
 
-    def logical(self, resource: Any) -> frozenset[str]:
-        """Logical ids of patients to look up before this resource can be judged."""
-        return frozenset[str]().union(*(self.patients(part).logical for _, part in self.parts(resource)))
+    def _part(self, place: int, resource: Any) -> Part:
+        name = resource.get("resourceType") if isinstance(resource, dict) else None
+        row = self.tables.types.get(name) if isinstance(name, str) else None
+        if row is None:
+            return Part(place, resource, None, (), Referred(lost=True))
+        return Part(place, resource, row, _kinds(resource, row), referred(resource, row, self.identifiers, self.base))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`where`: contained resources to be cut out. `patients`: canonical ids, for the audit trail."""
+    """`paths`: what is masked. `where`: contained resources to be cut out. `patients`: for the audit trail."""
 
     admitted: bool
     obligations: tuple[Obligation, ...] = ()
     patients: tuple[str, ...] = ()
+    paths: frozenset[str] = frozenset()
     where: Cut | None = None
 
 
 REFUSED = Verdict(False)
 
 
-def judge(
-    resource: Any, reading: Reading, rulings: Mapping[str, Ruling], known: Mapping[str, frozenset[str]]
-) -> Verdict:
-    """Whether the resource may go out, what must be done to it first, and which contained ones may not.
+@dataclass(slots=True)
+class Judge:
+    """Judges the resources of one answer by one set of rulings.
 
     `rulings` by vocabulary type; a type without one is not admitted. `known`
-    holds canonical ids by logical id. A contained resource that names no
-    patient is its container's.
+    holds canonical ids by logical id.
     """
-    own = reading.patients(resource).resolved(known)
-    whole = _judged(resource, reading, rulings, own)
-    if not whole.admitted:
-        return whole
-    obligations = list(whole.obligations)
-    cut: Cut = {}
-    for index, inner in reading.parts(resource):
-        if index < 0:
-            continue
-        found = reading.patients(inner)
-        patients = own if found == Referred() else found.resolved(known)
-        part = _judged(inner, reading, rulings, patients)
-        obligations.extend(part.obligations)
-        if not part.admitted:
-            cut[index] = REMOVE
-    if cut and not isinstance(resource["contained"], list):
-        return REFUSED
-    return Verdict(True, tuple(dict.fromkeys(obligations)), whole.patients, {"contained": cut} if cut else None)
 
+    reading: Reading
+    rulings: Mapping[str, Ruling]
+    known: Mapping[str, frozenset[str]]
+    _asked: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
+    _remembered: dict[Any, Verdict] = field(default_factory=dict)
 
-def _judged(
-    resource: Any, reading: Reading, rulings: Mapping[str, Ruling], patients: tuple[str | None, ...]
-) -> Verdict:
-    row = reading.row(resource)
-    if row is None:
-        return REFUSED
-    obligations: dict[Obligation, None] = {}
-    for kind in sorted(_kinds(resource, row)):
-        ruling = rulings.get(kind)
-        if ruling is None or ruling.decision.denied:
+    def verdict(self, parts: tuple[Part, ...]) -> Verdict:
+        """Whether the resource may go out, what must be done to it first, and which contained ones may not.
+
+        A contained resource that names no patient is its container's.
+        """
+        whole, *inner = parts
+        found = self._verdict(whole, whole.patients.resolved(self.known))
+        if not found.admitted or not inner:
+            return found
+        if not isinstance(whole.resource["contained"], list):
             return REFUSED
-        obligations.update(dict.fromkeys(ruling.decision.obligations))
-        for properties in _rows(resource, row, kind, patients, reading):
-            admission = ruling.admit(properties, id=str(resource.get("id", "")))
-            if not admission.admitted:
+        return self._with_contained(found, whole, inner)
+
+    def _with_contained(self, found: Verdict, whole: Part, inner: list[Part]) -> Verdict:
+        obligations, paths = dict.fromkeys(found.obligations), found.paths
+        cut: Cut = {}
+        for part in inner:
+            owner = whole.patients if part.patients == Referred() else part.patients
+            own = self._anew(part, owner.resolved(self.known), None)
+            obligations.update(dict.fromkeys(own.obligations))
+            paths |= own.paths
+            if not own.admitted:
+                cut[part.place] = REMOVE
+        return Verdict(True, tuple(obligations), found.patients, paths, {"contained": cut} if cut else None)
+
+    def _verdict(self, part: Part, patients: tuple[str | None, ...]) -> Verdict:
+        """As remembered of a resource that agrees with this one in all that is asked."""
+        if part.row is None:
+            return REFUSED
+        asked = self._asked_of(part.kinds)
+        seen = [repr(self._property(name, part, kind)) for kind in part.kinds for name in asked]
+        key = (part.row.fhir, part.kinds, patients, *seen)
+        held = self._remembered.get(key)
+        if held is None:
+            held = self._remembered[key] = self._anew(part, patients, asked)
+        return held
+
+    def _anew(self, part: Part, patients: tuple[str | None, ...], asked: tuple[str, ...] | None) -> Verdict:
+        """`asked`: the properties to look for; None for all of them."""
+        if part.row is None:
+            return REFUSED
+        obligations: dict[Obligation, None] = {}
+        for kind in part.kinds:
+            ruling = self.rulings.get(kind)
+            if ruling is None or ruling.decision.denied:
                 return REFUSED
-            obligations.update(dict.fromkeys(admission.obligations))
-    if unmet(obligations, UNDERSTOOD) or any(item.type == "limit" and release_limit(item) < 1 for item in obligations):
-        return REFUSED
-    return Verdict(True, tuple(obligations), tuple(id for id in patients if id is not None))
+            obligations.update(dict.fromkeys(ruling.decision.obligations))
+            for row in self._rows(part, kind, patients, asked):
+                admission = ruling.admit(row, id=str(part.resource.get("id", "")))
+                if not admission.admitted:
+                    return REFUSED
+                obligations.update(dict.fromkeys(admission.obligations))
+        return _bound(tuple(obligations), tuple(id for id in patients if id is not None))
+
+    def _rows(
+        self, part: Part, kind: str, patients: tuple[str | None, ...], asked: tuple[str, ...] | None
+    ) -> Iterator[dict[str, Any]]:
+        names = [name for name in (PROPERTIES if asked is None else asked) if name in PROPERTIES]
+        common = {name: self._property(name, part, kind) for name in names}
+        for patient in patients:
+            for modality in _modalities(part):
+                yield {**common, "patient": None if patient is None else {"id": patient}, "modality": modality}
+
+    def _asked_of(self, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        """Names of what the rulings of these types look at in a resource, `id` and `modality` among them."""
+        found = self._asked.get(kinds)
+        if found is None:
+            rulings = [self.rulings[kind] for kind in kinds if kind in self.rulings]
+            names = frozenset[str]().union(*(_asked(ruling) for ruling in rulings))
+            found = self._asked[kinds] = tuple(sorted(names & {*PROPERTIES, "id", "modality"}))
+        return found
+
+    def _property(self, name: str, part: Part, kind: str) -> Any:
+        assert part.row is not None
+        if name == "id":
+            return part.resource.get("id")
+        if name == "modality":
+            return _modalities(part)
+        return PROPERTIES[name](part.resource, part.row, kind, self.reading.tables, self.reading.staff)
 
 
 def release_limit(obligation: Obligation) -> int:
@@ -149,103 +191,45 @@ def release_limit(obligation: Obligation) -> int:
     return int(count) if known and isinstance(count, (int, float)) else 0
 
 
-def _kinds(resource: Any, row: TypeRow) -> frozenset[str]:
+def _bound(obligations: tuple[Obligation, ...], patients: tuple[str, ...]) -> Verdict:
+    """Admitted, if everything that is bound to it can be carried out."""
+    if not obligations:
+        return Verdict(True, (), patients)
+    if unmet(obligations, UNDERSTOOD) or any(item.type == "limit" and release_limit(item) < 1 for item in obligations):
+        return REFUSED
+    try:
+        return Verdict(True, obligations, patients, mask_paths(obligations))
+    except Unmaskable:
+        return REFUSED
+
+
+def _asked(ruling: Ruling) -> frozenset[str]:
+    decision = ruling.decision
+    conditions = (decision.residual.condition, *(tied.condition for tied in decision.tied))
+    paths = frozenset[str]().union(*(free_attributes(condition) for condition in conditions))
+    if "resource" in paths:
+        return frozenset((*PROPERTIES, "id", "modality"))
+    return frozenset(path.split(".")[1] for path in paths if path.startswith("resource."))
+
+
+def _kinds(resource: Any, row: TypeRow) -> tuple[str, ...]:
     """The vocabulary types of this resource; its row's own unless every code says otherwise."""
+    if not row.kinds:
+        return (row.type,)
     found: set[str] = set()
-    other = not row.kinds
+    other = False
     for rule in row.kinds:
-        codes = list(values(resource, rule.path))
+        codes = list(values(resource, rule.path)) if rule.path[0] in resource else []
         if any(code in rule.codes for code in codes if isinstance(code, str)):
             found.add(rule.type)
-        other = other or not codes or any(code not in rule.codes for code in codes)
-    return frozenset(found | {row.type}) if other or not found else frozenset(found)
+        other = other or not codes or any(not isinstance(code, str) or code not in rule.codes for code in codes)
+    return tuple(sorted(found | {row.type} if other or not found else found))
 
 
-def _rows(
-    resource: Any, row: TypeRow, kind: str, patients: tuple[str | None, ...], reading: Reading
-) -> Iterator[dict[str, Any]]:
-    common = _common(resource, row, kind, reading)
-    found = sorted({code for steps in row.modality for code in values(resource, steps) if isinstance(code, str)})
-    # More than one can look at are unknown, and what asks for a modality does not admit.
-    modalities: list[str | None] = [*found] if 0 < len(found) <= _MODALITIES else [None]
-    for patient in patients:
-        for modality in modalities:
-            yield {**common, "patient": None if patient is None else {"id": patient}, "modality": modality}
-
-
-def _common(resource: Any, row: TypeRow, kind: str, reading: Reading) -> dict[str, Any]:
-    labels, sensitivity = _labels(resource, reading.tables)
-    return {
-        "category": _category(resource, row.categories, kind),
-        "status": _text(resource, row.status),
-        "priority": _text(resource, row.priority),
-        "created": _moment(resource, row.created),
-        "author": _author(resource, row.author, reading),
-        "study": _study(resource) if row.fhir == "ImagingStudy" else None,
-        "labels": labels,
-        "sensitivity": sensitivity,
-    }
-
-
-def _category(resource: Any, rules: tuple[CategoryRule, ...], kind: str) -> str | None:
-    for rule in rules:
-        if rule.type != kind:
-            continue
-        found = [value for value in values(resource, rule.path) if isinstance(value, str)] if rule.path else []
-        if not rule.path or any(value in rule.codes for value in found):
-            return rule.category
-        if not rule.codes and found:
-            return found[0]
-    return None
-
-
-def _text(resource: Any, steps: Path) -> str | None:
-    found = next(values(resource, steps), None) if steps else None
-    return found if isinstance(found, str) else None
-
-
-def _moment(resource: Any, paths: tuple[Path, ...]) -> datetime | None:
-    """The first of these that is an instant. A date without a time is not one, and stays missing."""
-    for steps in paths:
-        text = _text(resource, steps)
-        if text is not None:
-            try:
-                moment = datetime.fromisoformat(text)
-            except ValueError:
-                return None
-            return moment if moment.tzinfo is not None else None
-    return None
-
-
-def _author(resource: Any, paths: tuple[Path, ...], reading: Reading) -> str | None:
-    """The staff id of the author, if there is exactly one whom we know."""
-    for steps in paths:
-        texts = {text for text in values(resource, (*steps, "reference")) if isinstance(text, str)}
-        if texts:
-            local = local_reference(texts.pop(), reading.base) if len(texts) == 1 else None
-            return reading.staff("/".join(local)) if local else None
-    return None
-
-
-def _labels(resource: Any, tables: Tables) -> tuple[list[str], int | None]:
-    """Codes of `meta.security` with the names they have elsewhere, and the highest level of sensitivity among them.
-
-    No label is the empty list, which is known; no confidentiality is missing.
-    """
-    labels: dict[str, None] = {}
-    levels: list[int] = []
-    for coding in values(resource, ("meta", "security")):
-        code = coding.get("code") if isinstance(coding, dict) else None
-        if isinstance(code, str):
-            row = tables.labels.get((str(coding.get("system")), code))
-            strictest = STRICTEST if coding.get("system") == _CONFIDENTIALITY else 0
-            labels.update(dict.fromkeys(name for name in (code, row.label if row else "") if name))
-            levels.append(row.level if row else strictest)
-    return list(labels), max(levels, default=0) or None
-
-
-def _study(resource: Any) -> str | None:
-    for given in values(resource, ("identifier",)):
-        if isinstance(given, dict) and given.get("system") == _UID_SYSTEM and isinstance(given.get("value"), str):
-            return str(given["value"]).removeprefix(_STUDY)
-    return None
+def _modalities(part: Part) -> tuple[str | None, ...]:
+    """The modalities of a study; (None,) for none, or for more than one can look at: what asks does not admit then."""
+    if part.row is None or not part.row.modality:
+        return (None,)
+    steps = part.row.modality
+    found = sorted({code for path in steps for code in values(part.resource, path) if isinstance(code, str)})
+    return tuple(found) if 0 < len(found) <= MODALITIES else (None,)

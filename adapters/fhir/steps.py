@@ -16,13 +16,13 @@ from typing import Any, TypeAlias, TypeVar
 from adapters.fhir import document
 from adapters.fhir.bundle import Entry, read_page, resource_type
 from adapters.fhir.interaction import Interaction, is_id
-from adapters.fhir.mask import Mask, Unmaskable, bites, compile_mask, locate, mask_paths
+from adapters.fhir.mask import Mask, Unmaskable, bites, compile_mask, locate
 from adapters.fhir.outcome import Refused, Response
 from adapters.fhir.paging import Sealer
 from adapters.fhir.patients import Known, canonical_ids
 from adapters.fhir.peer import Ask, Heard, target
 from adapters.fhir.projection import project
-from adapters.fhir.rows import UNDERSTOOD, Reading, Verdict, judge
+from adapters.fhir.rows import UNDERSTOOD, Judge, Reading, Verdict
 from adapters.fhir.search import View
 from adapters.fhir.tables import TypeRow
 from spir.errors import PeerError
@@ -70,6 +70,7 @@ class Call:
     now: datetime
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    requests: dict[str, Request] = field(default_factory=dict)  # by operation, as they are built
 
     @property
     def who(self) -> tuple[str, str]:
@@ -126,15 +127,18 @@ def decide(call: Call, verb: str, kinds: Iterable[str]) -> Steps[dict[str, Rulin
     """One ruling for each vocabulary type, on a resource that is still to come."""
     rulings = {}
     for kind in sorted(kinds):
-        request = Request.build(
-            call.subject,
-            f"{verb}:{kind}",
-            id=call.interaction.id,
-            context=call.context,
-            deferred={"resource"},
-        )
-        rulings[kind] = yield Decide(request)
+        rulings[kind] = yield Decide(_request(call, f"{verb}:{kind}"))
     return rulings
+
+
+def _request(call: Call, operation: str) -> Request:
+    """Asked more than once in a session, and always the same."""
+    held = call.requests.get(operation)
+    if held is None:
+        held = call.requests[operation] = Request.build(
+            call.subject, operation, id=call.interaction.id, context=call.context, deferred={"resource"}
+        )
+    return held
 
 
 def permitted(call: Call, verb: str, row: TypeRow) -> Steps[dict[str, Ruling]]:
@@ -178,12 +182,13 @@ def as_entry(body: bytes, type: str, id: str) -> Entry:
 
 def judged(call: Call, site: Site, entries: Sequence[Entry], verb: str) -> Steps[tuple[list[Verdict], Rulings]]:
     """A verdict on each entry, by rulings made now."""
-    reading = site.reading
-    logical = frozenset[str]().union(*(reading.logical(entry.resource) for entry in entries))
+    looked = [site.reading.parts(entry.resource) for entry in entries]
+    logical = frozenset[str]().union(*(part.patients.logical for parts in looked for part in parts))
     known = yield from _resolve(call, site, logical)
-    kinds = frozenset(site.row(call).types).union(*(reading.kinds(entry.resource) for entry in entries))
+    kinds = frozenset(site.row(call).types).union(*(part.kinds for parts in looked for part in parts))
     rulings = yield from decide(call, verb, kinds)
-    return [judge(entry.resource, reading, rulings, known) for entry in entries], rulings
+    judge = Judge(site.reading, rulings, known)
+    return [judge.verdict(parts) for parts in looked], rulings
 
 
 def look_up(call: Call, site: Site, ids: frozenset[str]) -> Steps[frozenset[str] | None]:
@@ -209,9 +214,8 @@ def look_up(call: Call, site: Site, ids: frozenset[str]) -> Steps[frozenset[str]
     return frozenset[str]().union(*found.values())
 
 
-def mask_of(site: Site, obligations: Iterable[Obligation]) -> Mask:
-    """The mask of these obligations, compiled once. Raises Unmaskable."""
-    paths = mask_paths(obligations)
+def mask_of(site: Site, paths: frozenset[str]) -> Mask:
+    """The mask of these paths, compiled once. Raises Unmaskable."""
     mask = site.masks.get(paths)
     if mask is None:
         mask = compile_mask(paths, site.reading.tables)
@@ -222,26 +226,28 @@ def mask_of(site: Site, obligations: Iterable[Obligation]) -> Mask:
 
 def show(site: Site, entry: Entry, verdict: Verdict, view: View) -> Shown | None:
     """The resource as it may be seen; None if it may not, or cannot be made fit to be seen."""
-    row = site.reading.row(entry.resource)
+    row = site.reading.tables.types.get(resource_type(entry.resource))
     if not verdict.admitted or row is None:
         return None
-    try:
-        where = hidden(site, entry.resource, verdict)
+    left: bytes | None = entry.raw
+    if verdict.paths or verdict.where:
+        try:
+            where = hidden(site, entry, verdict)
+        except (Unmaskable, document.Malformed):
+            return None
         left = document.cut(entry.raw, where) if bites(where) else entry.raw
-    except (Unmaskable, document.Malformed):
-        return None
     if left is None:
         return None
     clean = _rewritten(project(left, row, view), site)
     return None if clean is None else Shown(clean, left is not entry.raw)
 
 
-def hidden(site: Site, resource: Any, verdict: Verdict) -> document.Cut:
-    """Where this resource is cut for the subject of the verdict. Raises Unmaskable, Malformed."""
-    where = locate(mask_of(site, verdict.obligations), resource)
+def hidden(site: Site, entry: Entry, verdict: Verdict) -> document.Cut:
+    """Where this resource is cut for the subject of the verdict; {} if nowhere. Raises Unmaskable, Malformed."""
+    where = locate(mask_of(site, verdict.paths), entry.resource, entry.raw)
     if verdict.where:
         where = document.merge(where, verdict.where)
-        if "text" in resource:
+        if "text" in entry.resource:
             where["text"] = document.REMOVE
     return where
 

@@ -77,7 +77,7 @@ def create(call: Call, site: Site) -> Steps[Result]:
     if heard.status not in (200, 201):
         raise _rejected()
     id = _new_id(heard, row.fhir)
-    made = replace(call, interaction=replace(call.interaction, id=id))
+    made = replace(call, interaction=replace(call.interaction, id=id), requests={})
     return (yield from _echo(made, site, heard, 201, ruling, verdict))
 
 
@@ -152,10 +152,10 @@ def _stored(call: Call, site: Site, rulings: Rulings) -> Steps[tuple[Any, Any, A
 
 def _after(site: Site, given: Entry, stored: Entry, ruling: Ruling, before: Verdict, readable: Verdict) -> Entry:
     """What the resource would be: the caller's body, with everything put back that is hidden from the caller."""
-    both = replace(readable, obligations=(*readable.obligations, *before.obligations))
+    both = replace(readable, paths=readable.paths | before.paths)
     _refuse_masked(site, given.resource, ruling, both)
     try:
-        where = hidden(site, stored.resource, both)
+        where = hidden(site, stored, both)
     except Unmaskable:
         raise _forbidden(ruling, "this write cannot be masked as the policy demands") from None
     parts = document.members(restored(stored.raw, where, given.raw))
@@ -209,7 +209,7 @@ def _put_meta(parts: dict[str, Raw], given: Any, stored: Any) -> None:
 def _refuse_masked(site: Site, resource: Any, ruling: Ruling, *verdicts: Verdict) -> None:
     """Raises Denied (403) if the body holds an element that is masked for the caller, whatever its value."""
     try:
-        mask = mask_of(site, (item for verdict in verdicts for item in verdict.obligations))
+        mask = mask_of(site, frozenset[str]().union(*(verdict.paths for verdict in verdicts)))
         masked = bool(mask) and bites(written(mask, resource))
     except (Unmaskable, document.Malformed):
         masked = True
@@ -222,7 +222,7 @@ def _visible_references(call: Call, site: Site, ruling: Ruling, resource: Any, k
 
     The resource's own patients have been judged with it, and a directory holds no patient's data.
     """
-    own = site.reading.patients(resource).logical
+    own = site.reading.parts(resource)[0].patients.logical
     fresh = sorted(_references(resource) - known)
     if len(fresh) > MAX_REFERENCES:
         raise Refused(400, "too-costly", "too many new references", hint=f"at most {MAX_REFERENCES}")
@@ -240,7 +240,7 @@ def _visible_references(call: Call, site: Site, ruling: Ruling, resource: Any, k
 
 
 def _seen(call: Call, site: Site, target: tuple[str, str]) -> Steps[bool]:
-    other = replace(call, interaction=Interaction(Verb.READ, *target))
+    other = replace(call, interaction=Interaction(Verb.READ, *target), requests={})
     entry = yield from fetch(other)
     if entry is None:
         return False

@@ -18,7 +18,7 @@ from adapters.fhir.rows import Reading
 from adapters.fhir.session import serve
 from adapters.fhir.steps import Call, Site
 from spir.exchange import Answer, AskPeer, Commit, Decide
-from spir.model.condition import TRUE
+from spir.model.condition import And, Attribute, Condition, Has
 from spir.model.decision import ADMIT_ALL, Atom, Clause, Decision, Effect, Residual
 from spir.model.obligation import Obligation
 from spir.model.request import Entity, Request
@@ -28,6 +28,10 @@ TABLES = load_tables()
 UPSTREAM = "http://upstream.test/fhir"
 OURS = "https://gateway.test"
 JSON = {"content-type": "application/fhir+json"}
+
+
+# What a ruling looks at: the rows of its judge have these properties and no others.
+ASKED: Condition = And(tuple(Has(Attribute(f"resource.{name}")) for name in ("patient.id", "status", "labels")))
 
 
 def patient(id: str, value: str, **more: Any) -> dict[str, Any]:
@@ -51,7 +55,7 @@ def ward(
 ) -> Callable[[Request], GivenRuling]:
     """A ruler: rows of these patients are admitted; `kinds` maps operations that are denied to a reason."""
     allowed = tuple(patients)
-    residual = Residual(TRUE, (Clause((Atom("resource.patient.id", "in", allowed),)),))
+    residual = Residual(ASKED, (Clause((Atom("resource.patient.id", "in", allowed),)),))
 
     def rule(request: Request) -> GivenRuling:
         if kinds and request.operation in kinds:

@@ -13,7 +13,8 @@ from tests.fhir.given_fhir import TABLES
 
 
 def masked(resource, *paths):
-    left = cut(json.dumps(resource).encode(), locate(compile_mask(frozenset(paths), TABLES), resource))
+    raw = json.dumps(resource).encode()
+    left = cut(raw, locate(compile_mask(frozenset(paths), TABLES), resource, raw))
     return None if left is None else json.loads(left)
 
 
@@ -104,6 +105,14 @@ def test_displays_and_extensions_that_repeat_what_is_hidden_go():
         "generalPractitioner": [{"reference": "Practitioner/1"}],
         "managingOrganization": {"display": "Ward 7"},
     }
+
+
+def test_a_repetition_is_found_however_it_is_spelled():
+    resource = {"resourceType": "Patient", "name": [{"family": "Müller"}], "link": [{"x": 1, "display": "MÜLLER"}]}
+    for escaped in (True, False):
+        raw = json.dumps(resource, ensure_ascii=escaped).encode()
+        left = cut(raw, locate(compile_mask(frozenset({"Patient.name"}), TABLES), resource, raw))
+        assert json.loads(left) == {"resourceType": "Patient", "link": [{"x": 1}]}
 
 
 @pytest.mark.parametrize(
@@ -200,7 +209,7 @@ def test_arrays_in_arrays_hide_nothing():
 
 def test_without_a_mask_nothing_is_looked_for():
     assert compile_mask(frozenset(), TABLES) is NOTHING
-    assert locate(NOTHING, {"resourceType": "Patient", "text": {}}) == {}
+    assert locate(NOTHING, {"resourceType": "Patient", "text": {}}, b"") == {}
 
 
 def test_nesting_without_end_is_refused():
@@ -208,7 +217,7 @@ def test_nesting_without_end_is_refused():
     for _ in range(200):
         node = {"extension": [node]}
     with pytest.raises(Malformed):
-        locate(compile_mask(frozenset({"patient.name"}), TABLES), {"resourceType": "Patient", **node})
+        locate(compile_mask(frozenset({"patient.name"}), TABLES), {"resourceType": "Patient", **node}, b"")
 
 
 secrets = st.text("abcdefghij", min_size=6, max_size=10).map(lambda text: f"zz{text}zz")

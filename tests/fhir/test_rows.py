@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from adapters.fhir.document import REMOVE
-from adapters.fhir.rows import Reading, judge
-from spir.model.condition import TRUE
+from adapters.fhir.rows import Judge, Reading, Verdict
+from spir.model.condition import And, Attribute, Condition, Has
 from spir.model.decision import Decision, Effect, Residual
 from spir.model.obligation import Obligation
 from spir.model.request import Request
@@ -16,11 +16,33 @@ from tests.fhir.given_fhir import TABLES, UPSTREAM, mask, observation, patient
 from tests.given import DR_LI, HIS, GivenRuling, deny, permit
 
 READING = Reading(TABLES, HIS, UPSTREAM, lambda reference: {"Practitioner/li": "dr.li"}.get(reference))
+NAMES = [
+    "category",
+    "status",
+    "priority",
+    "created",
+    "author",
+    "labels",
+    "sensitivity",
+    "study",
+    "modality",
+    "id",
+    "patient.id",
+]
+ALL: Condition = And(tuple(Has(Attribute(f"resource.{name}")) for name in NAMES))
 KNOWN = {"p1": frozenset({"HIS|P001"}), "p2": frozenset({"HIS|P002"})}
 
 
 def asked(kind: str) -> Request:
     return Request.build(DR_LI, f"read:{kind}")
+
+
+def judge(resource: Any, rulings: Mapping[str, Any]) -> Verdict:
+    return Judge(READING, rulings, KNOWN).verdict(READING.parts(resource))
+
+
+def types_of(resource: Any) -> tuple[str, ...]:
+    return READING.parts(resource)[0].kinds
 
 
 def rows_of(resource: Any, kind: str) -> list[Mapping[str, Any]]:
@@ -30,8 +52,8 @@ def rows_of(resource: Any, kind: str) -> list[Mapping[str, Any]]:
         seen.append({name: value for name, value in row.items() if value is not None})
         return True
 
-    ruling = GivenRuling(Decision(Effect.CONDITIONAL, "read", Residual(TRUE, ())), asked(kind), look)
-    judge(resource, READING, dict.fromkeys(READING.kinds(resource), ruling), KNOWN)
+    ruling = GivenRuling(Decision(Effect.CONDITIONAL, "read", Residual(ALL, ())), asked(kind), look)
+    judge(resource, dict.fromkeys(types_of(resource), ruling))
     return seen
 
 
@@ -116,15 +138,15 @@ def categorised(*codes: str) -> dict[str, Any]:
 )
 def test_what_is_two_things_must_be_admitted_as_both(codes, kinds):
     resource = categorised(*codes)
-    assert READING.kinds(resource) == kinds
+    assert set(types_of(resource)) == kinds
     for missing in kinds:
         rulings = {kind: permit(asked(kind)) for kind in kinds if kind != missing}
-        assert not judge(resource, READING, rulings, KNOWN).admitted
-    assert judge(resource, READING, {kind: permit(asked(kind)) for kind in kinds}, KNOWN).admitted
+        assert not judge(resource, rulings).admitted
+    assert judge(resource, {kind: permit(asked(kind)) for kind in kinds}).admitted
 
 
 def test_a_denied_ruling_admits_nothing():
-    assert not judge(observation("o", "p1"), READING, {"result": deny(asked("result"))}, KNOWN).admitted
+    assert not judge(observation("o", "p1"), {"result": deny(asked("result"))}).admitted
 
 
 def test_every_patient_of_a_resource_must_be_admitted():
@@ -140,14 +162,14 @@ def test_every_patient_of_a_resource_must_be_admitted():
             lambda row: (row["patient"] or {}).get("id") in ids,
         )
 
-    assert not judge(resource, READING, {"appointment": only("HIS|P001")}, KNOWN).admitted
-    verdict = judge(resource, READING, {"appointment": only("HIS|P001", "HIS|P002")}, KNOWN)
+    assert not judge(resource, {"appointment": only("HIS|P001")}).admitted
+    verdict = judge(resource, {"appointment": only("HIS|P001", "HIS|P002")})
     assert verdict.admitted and verdict.patients == ("HIS|P001", "HIS|P002")
 
 
 def test_a_type_that_is_not_served_is_not_admitted():
     for resource in ({"resourceType": "Person"}, {"resourceType": 3}, [], None, {}):
-        assert not judge(resource, READING, {"patient": permit(asked("patient"))}, KNOWN).admitted
+        assert not judge(resource, {"patient": permit(asked("patient"))}).admitted
 
 
 def test_contained_resources_are_judged_as_what_they_are_and_belong_to_their_container():
@@ -163,14 +185,14 @@ def test_contained_resources_are_judged_as_what_they_are_and_belong_to_their_con
         "prescription": GivenRuling(permit(asked("prescription")).decision, asked("prescription"), look),
         "patient": deny(asked("patient")),
     }
-    verdict = judge(resource, READING, rulings, KNOWN)
+    verdict = judge(resource, rulings)
     assert verdict.where == {"contained": {1: REMOVE, 2: REMOVE, 3: REMOVE}}
     assert seen == [{"id": "HIS|P001"}, {"id": "HIS|P001"}]
 
 
 def test_contained_that_is_no_list_is_not_admitted():
     resource = {**observation("o", "p1"), "contained": {"resourceType": "Patient"}}
-    assert not judge(resource, READING, {"result": permit(asked("result"))}, KNOWN).admitted
+    assert not judge(resource, {"result": permit(asked("result"))}).admitted
 
 
 def ruled(*obligations: Obligation, bound: tuple[Obligation, ...] = ()) -> dict[str, GivenRuling]:
@@ -179,7 +201,7 @@ def ruled(*obligations: Obligation, bound: tuple[Obligation, ...] = ()) -> dict[
 
 
 def test_obligations_of_the_decision_and_of_the_row_are_united():
-    verdict = judge(observation("o", "p1"), READING, ruled(mask("a"), bound=(mask("b"),)), KNOWN)
+    verdict = judge(observation("o", "p1"), ruled(mask("a"), bound=(mask("b"),)))
     assert verdict.obligations == (mask("a"), mask("b"))
 
 
@@ -195,5 +217,5 @@ def test_obligations_of_the_decision_and_of_the_row_are_united():
     ],
 )
 def test_an_obligation_that_cannot_be_carried_out_admits_nothing(obligation):
-    assert not judge(observation("o", "p1"), READING, ruled(obligation), KNOWN).admitted
-    assert not judge(observation("o", "p1"), READING, ruled(bound=(obligation,)), KNOWN).admitted
+    assert not judge(observation("o", "p1"), ruled(obligation)).admitted
+    assert not judge(observation("o", "p1"), ruled(bound=(obligation,))).admitted

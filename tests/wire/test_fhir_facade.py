@@ -26,7 +26,7 @@ from adapters.fhir.facade import Facade, FacadeConfig
 from adapters.fhir.upstream import UpstreamConfig
 from spir.errors import Unavailable
 from spir.exchange import Record
-from spir.model.condition import TRUE
+from spir.model.condition import And, Attribute, Has
 from spir.model.decision import Atom, Clause, Decision, Effect, Residual
 from spir.model.obligation import Obligation
 from spir.model.request import Entity, Request
@@ -40,6 +40,8 @@ pytestmark = [pytest.mark.wire, pytest.mark.peer("node")]
 CARE = {"dr.li": ("HIS|P001",), "dr.wu": ("HIS|P002",), "dr.zhao": ("HIS|P001", "HIS|P002")}
 CLOSED = {"consent", "device"}  # vocabulary types that are denied to everybody
 MASKED = ("patient.telecom", "Patient.contact.telecom")
+# What a ruling looks at: the rows of its judge have these properties and no others.
+ASKED = And(tuple(Has(Attribute(f"resource.{name}")) for name in ("patient.id", "labels", "sensitivity")))
 PHONE, KIN = "555-0101-1234", "777-0101-1234"
 
 
@@ -132,7 +134,7 @@ class Ward:
         if asked.resource.type in CLOSED:
             return deny(asked, bundle="b1")
         mine = CARE[asked.subject.id]
-        residual = Residual(TRUE, (Clause((Atom("resource.patient.id", "in", mine),)),))
+        residual = Residual(ASKED, (Clause((Atom("resource.patient.id", "in", mine),)),))
         mask = (Obligation("mask", "mask", {"paths": self.masks}),)
         decision = Decision(Effect.CONDITIONAL, asked.operation, residual, mask, bundle="b1")
         staff = asked.resource.type == "staff"
