@@ -38,7 +38,11 @@ class Ruled:
 
 @dataclass(slots=True)
 class Case:
-    """`source` and `message` are None until they are known; `subject` is the sender's id."""
+    """`source` and `message` are None until they are known; `subject` is the sender's id.
+
+    `event` is message code and trigger event, a fixed word if the sender wrote
+    anything else; `serial` our own id of the message, and of its acknowledgement.
+    """
 
     arrival: Arrival
     desk: Desk
@@ -48,16 +52,14 @@ class Case:
     subject: str = _UNKNOWN
     message: Message | None = None
     warnings: tuple[str, ...] = ()
+    event: str = _UNKNOWN
+    serial: str = ""
 
-    @property
-    def event(self) -> str:
-        """Message code and trigger event; a fixed word if the sender wrote anything else."""
-        return self.header.event if _EVENT.fullmatch(self.header.event) else _UNKNOWN
-
-    @property
-    def serial(self) -> str:
-        """Our own id of the message, and MSH-10 of its acknowledgement."""
-        return self.digest.hex()[:16]
+    def __post_init__(self) -> None:
+        self.serial = self.digest.hex()[:16]
+        named = self.header.event
+        if _EVENT.fullmatch(named):
+            self.event = named
 
     @property
     def sender(self) -> str:

@@ -41,7 +41,9 @@ __all__ = ["Reader"]
 _TYPE = Path.of("MSH-9.1")
 _TRIGGER = Path.of("MSH-9.2")
 _EVENT = Path.of("EVN-1.1")
-_TIMES = (Path.of("EVN-6.1"), Path.of("EVN-2.1"), Path.of("MSH-7.1"))  # when it happened; recorded; sent
+_TIMES = tuple(
+    (path, path.where()) for path in map(Path.of, ("EVN-6.1", "EVN-2.1", "MSH-7.1"))
+)  # happened, recorded, sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +141,11 @@ class Reader:
     def _moment(self, message: Message, event: Event, received: datetime) -> tuple[datetime, bool]:
         """When the event became true, and whether the sender's clock is ahead of ours."""
         read = last_moment if event.revokes else first_moment
-        for path in _TIMES:
+        for path, where in _TIMES:
             text = message.text(path)
             if text:
                 latest = received + self.skew
-                moment = read(text, self.zone, path.where())
+                moment = read(text, self.zone, where)
                 return min(moment, latest) + timedelta(microseconds=event.late), moment > latest
         raise MessageError("the message says nowhere when it happened", code=101, where="EVN^1^2")
 

@@ -91,7 +91,9 @@ def read(body: bytes, charsets: Mapping[str, str], pin: str = "") -> Header:
         return Header()
     fields = text.split(marks.field, 18)
     fields += [""] * (18 - len(fields))
-    fields = [_clean(field) if field else "" for field in fields[:18]]  # [n] is MSH-(n+1)
+    if len(text) > LONGEST or not text.isprintable():
+        fields = [_clean(field) for field in fields]
+    # fields[n] is MSH-(n+1), and [18] all the rest
     return Header(
         True,
         marks,
@@ -124,6 +126,4 @@ def _text(line: bytes, named: str) -> tuple[str, str]:
 
 def _clean(field: str) -> str:
     """Without control characters, and not endlessly long: it is going to be sent back."""
-    if len(field) <= LONGEST and field.isprintable():
-        return field
     return "".join(c for c in field[:LONGEST] if c.isprintable())

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from importlib.util import find_spec
 from typing import Any
 
 from adapters.hl7v2 import header, tables
@@ -71,7 +72,7 @@ class Listener:
         recall: Remember,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Raises MessageError for a character set to pin to that is none."""
+        """Raises MessageError for a character set to pin to that is none, DocumentError for what is not installed."""
         self.config = config
         self.services = services
         self.recall = recall
@@ -277,6 +278,11 @@ def _reader(config: ListenerConfig, services: Services) -> Reader:
     for source in config.sources:
         if source.charset:
             pinned(source.charset, known.charsets, known.pins)
+        if source.validate and find_spec("hl7apy") is None:
+            hint = "install spir-suite[hl7v2], or set validate = false"
+            raise DocumentError(
+                f"the source `{source.name}` is to be validated, but hl7apy is not installed", hint=hint
+            )
     if config.vip_codes:
         known = known.with_vip(config.vip_codes)
     zone = config.zone or services.now().tzinfo or UTC

@@ -29,7 +29,7 @@ from adapters.hl7v2.intake import Arrival, Desk, Identify, Recall, Recalled, Val
 from adapters.hl7v2.message import parse
 from adapters.hl7v2.reading import Matter, Reading
 from adapters.hl7v2.source import matching
-from spir.errors import SpirError, Unauthenticated
+from spir.errors import SpirError, Unauthenticated, Unavailable
 from spir.exchange import (
     Answer,
     Commit,
@@ -84,6 +84,8 @@ def receive(arrival: Arrival, desk: Desk) -> Session:
         yield from _refused(case, refusal)
     except MessageError as error:
         yield from _refused(case, _Refusal(Verdict.ERROR, problem(error)))
+    except Unavailable:
+        yield from _answered(case, Verdict.REJECTED, (_UNAVAILABLE,))
 
 
 def _handled(case: Case) -> Generator[Any, Any, None]:
@@ -228,6 +230,10 @@ def _ended(
         yield Commit(*items)
     except SpirError:
         verdict, problems = Verdict.REJECTED, (_UNAVAILABLE,)
+    yield from _answered(case, verdict, problems)
+
+
+def _answered(case: Case, verdict: Verdict, problems: tuple[Problem, ...]) -> Generator[Any, Any, None]:
     for message in answers(case.header, verdict, serial=case.serial, now=case.arrival.received, problems=problems):
         yield Answer(message)
 

@@ -18,6 +18,8 @@ __all__ = ["first_moment", "last_moment", "stamp"]
 _DTM = re.compile(
     r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,4}))?)?)?)?)?)?(?:([+-])(\d\d)(\d\d))?"
 )
+_USUAL = re.compile(r"(\d{8})(\d\d\d\d[0-5]\d[+-]\d{4})")  # to the second, with a zone: the quick way
+_NOTHING = timedelta(0)
 _TICK = timedelta(microseconds=100)  # the finest step DTM can write
 _STEPS = (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1))
 
@@ -34,10 +36,27 @@ def last_moment(text: str, zone: tzinfo, where: str = "") -> datetime:
 
 def stamp(moment: datetime) -> str:
     """A moment as DTM, to the second and with its zone."""
-    return moment.strftime("%Y%m%d%H%M%S%z")[:19]
+    offset = moment.utcoffset() or timedelta(0)
+    sign = "-" if offset < timedelta(0) else "+"
+    hours, minutes = divmod(abs(offset) // timedelta(minutes=1), 60)
+    return (
+        f"{moment.year:04}{moment.month:02}{moment.day:02}"
+        f"{moment.hour:02}{moment.minute:02}{moment.second:02}{sign}{hours:02}{minutes:02}"
+    )
 
 
 def _moment(text: str, zone: tzinfo, where: str, last: bool) -> datetime:
+    usual = _USUAL.fullmatch(text)
+    if usual is not None:
+        try:
+            begin = datetime.fromisoformat(f"{usual[1]}T{usual[2]}")
+            return (begin + (_STEPS[3] - _TICK if last else _NOTHING)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise MessageError("a time is impossible", where=where, clause="DTM") from None
+    return _any_moment(text, zone, where, last)
+
+
+def _any_moment(text: str, zone: tzinfo, where: str, last: bool) -> datetime:
     found = _DTM.fullmatch(text)
     if found is None:
         raise MessageError("a time cannot be read", where=where, hint="write YYYYMMDDHHMMSS[+/-ZZZZ]", clause="DTM")

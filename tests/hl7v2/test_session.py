@@ -39,6 +39,7 @@ class Shell:
     failing: bool = False
     unknown: bool = False
     invalid: bool = False
+    forgetful: bool = False
     asked: list[Any] = field(default_factory=list)
 
     def run(self, body: bytes, *, source: Source = SOURCE, desk: Desk = DESK) -> Shell:
@@ -64,6 +65,8 @@ class Shell:
                     raise Unauthenticated("nobody")
                 return HIS
             case Recall():
+                if self.forgetful:
+                    raise Unavailable("the database cannot be read")
                 return self.recalled
             case Decide(request):
                 return self.ruler(request)
@@ -297,6 +300,12 @@ def test_what_cannot_be_stored_is_not_acknowledged():
         answer = Shell(failing=True).run(body).answers[0]
         assert "AR" in answer
         assert "unavailable^^99SPIR" in answer
+
+
+def test_what_cannot_be_compared_with_earlier_messages_is_not_applied():
+    shell = Shell(forgetful=True).run(fixture("adt_a01"))
+    assert shell.words == ["Identify", "Recall", "Answer"]
+    assert shell.answers[0][1] == "AR"
 
 
 def test_the_enhanced_mode_answers_after_the_commit():
