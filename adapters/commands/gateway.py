@@ -11,12 +11,15 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from adapters.commands.output import FINDING, OK
-from adapters.settings import load
+from adapters.settings import Settings, load
 from spir.errors import RequestError
 
 __all__ = ["demo", "serve"]
 
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 NAMES = {"dicom": "dicom", "hl7": "hl7v2", "hl7v2": "hl7v2", "fhir": "fhir", "pdp": "pdp"}
 
 
@@ -36,22 +39,23 @@ def demo(arguments: Namespace) -> int:
     return OK
 
 
-async def _serve(settings: Any, only: frozenset[str]) -> None:
+async def _serve(settings: Settings, only: frozenset[str]) -> None:
     from adapters.compose import Gateway
 
-    gateway = await Gateway.open(settings)
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, gateway.reload)
-    try:
-        await gateway.start(only)
-        for name, port in sorted(gateway.ports.items()):
-            print(f"spir: {name} listens on port {port}", flush=True)
-        await stopping.wait()
-    finally:
-        await gateway.stop()
+    # Before the gateway opens: a signal that comes while it starts must stop it, not kill it.
+    with anyio.open_signal_receiver(*STOPPING, signal.SIGHUP) as signals:
+        gateway = await Gateway.open(settings)
+        try:
+            await gateway.start(only)
+            for name, port in sorted(gateway.ports.items()):
+                print(f"spir: {name} listens on port {port}", flush=True)
+            async for number in signals:
+                if number in STOPPING:
+                    break
+                gateway.reload()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await gateway.stop()
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
