@@ -26,7 +26,7 @@ from adapters.hl7v2.facts import Reader
 from adapters.hl7v2.intake import Arrival, Desk, Identify, Recall, Recalled, Validate
 from adapters.hl7v2.session import receive
 from adapters.hl7v2.source import Source, admitted
-from spir.errors import SpirError, Unavailable
+from spir.errors import DocumentError, SpirError
 from spir.exchange import Answer, Commit, Decide, Record, Services, converse
 from spir.record.event import AuditEvent, EventKind, Outcome
 
@@ -191,10 +191,7 @@ class Listener:
 
     async def validate(self, text: str) -> None:
         """See `Validate`: in a thread, one message at a time, for it takes a hundred times as long as all the rest."""
-        try:
-            from adapters.hl7v2 import profile  # hl7apy is slow to import, and most sites never need it
-        except ImportError as error:
-            raise Unavailable("messages cannot be validated", hint="install spir-suite[hl7v2]") from error
+        from adapters.hl7v2 import profile  # hl7apy is an extra, and slow to import: see `_reader`
 
         async with self._validating:
             await asyncio.to_thread(profile.check, text)

@@ -26,7 +26,7 @@ from adapters.hl7v2.listener import Listener, ListenerConfig
 from adapters.hl7v2.mllp import Framer, encode
 from adapters.hl7v2.sender import send
 from adapters.hl7v2.source import Source
-from spir.errors import PeerError, Unavailable
+from spir.errors import DocumentError, PeerError, Unavailable
 from spir.exchange import Durable, Keep, Learn, Record
 from spir.model.facts import Held
 from spir.model.request import Entity
@@ -316,6 +316,12 @@ def test_structure_is_checked_for_a_source_that_wants_it():
             assert b"MSA|AE|ORD1001\rERR||OBR^1^4|101^" in bad
 
     run(test)
+
+
+def test_a_listener_that_could_not_validate_does_not_start(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("adapters.hl7v2.listener.find_spec", lambda name: None)
+    with pytest.raises(DocumentError, match="hl7apy is not installed"):
+        Listener(ListenerConfig((replace(LOCAL, validate=True),)), Services(), Services().recall)
 
 
 def test_the_same_message_on_two_connections_at_once_is_applied_once():
