@@ -136,6 +136,11 @@ def inspected(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "layers", ", ".join(layer.label for layer in layers)
     directory = directory_of(settings)
     yield "directory", f"{len(directory.entities)} people and systems"
+    authorities = identifiers_of(settings).systems
+    if not authorities:
+        hint = "name it in [site] assigning_authority, or in [fhir] identifier_systems"
+        raise DocumentError("no assigning authority is known: no patient could be recognised", hint=hint)
+    yield "patients", f"assigning authorities {', '.join(authorities)}"
     resolver_of(settings, directory, lambda: datetime.now(settings.zone))
     yield "identity", f"{len(settings.identity.issuers)} token issuers"
     for name, section in (("hl7v2", settings.hl7v2), ("dicom", settings.dicom), ("fhir", settings.fhir)):
