@@ -321,8 +321,9 @@ def test_a_change_that_overtakes_is_412():
 def test_a_server_without_versions_is_not_written_to():
     at = desk()
     at.upstream.current("Observation", "o1")["meta"] = {}
-    assert at.play("PUT", "/Observation/o1", observation("o1", "p1")).status == 502
-    assert at.play("DELETE", "/Observation/o1").status == 502
+    for method, body in (("PUT", observation("o1", "p1")), ("DELETE", None)):
+        played = at.play(method, "/Observation/o1", body)
+        assert (played.status, [event.outcome for event in played.events]) == (502, [Outcome.ERROR])
     assert sent(at) == []
 
 
@@ -360,6 +361,15 @@ def test_contained_resources_that_were_cut_out_come_back():
     assert [item["id"] for item in stored["contained"]] == ["q", "d"] and "text" in stored
     assert at.play("PUT", "/Observation/o1", {**read, "contained": [*read["contained"], hidden]}).status == 403
     assert at.play("POST", "/Observation", new(contained=[hidden])).status == 403
+
+
+def test_a_contained_resource_that_may_be_read_but_not_written_can_stay_but_not_change():
+    at = desk(ward(kinds={"update:device": "no"}))
+    at.upstream.put(observation("o1", "p1", contained=[{"resourceType": "Device", "id": "d", "serialNumber": "1"}]))
+    read = seen(at, "/Observation/o1")
+    assert at.play("PUT", "/Observation/o1", {**read, "status": "amended"}).status == 200
+    changed = {**read, "contained": [{"resourceType": "Device", "id": "d", "serialNumber": "2"}]}
+    assert at.play("PUT", "/Observation/o1", changed).status == 403
 
 
 def test_a_reference_that_was_there_before_is_not_asked_for_again():
