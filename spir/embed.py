@@ -72,7 +72,9 @@ class Engine:
     def explain(
         self, request: Request | Mapping[str, Any], facts: View | None = None, at: datetime | None = None
     ) -> Explanation:
-        return explain(self.rules, _request(request), facts or NoFacts(), at or self.clock())
+        """Decide and say why, with the smallest change that would flip the answer."""
+        enums = self.documents.vocabulary.enums()
+        return explain(self.rules, _request(request), facts or NoFacts(), at or self.clock(), enums)
 
 
 def collect(*paths: str | Path) -> dict[str, str]:

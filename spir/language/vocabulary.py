@@ -131,6 +131,10 @@ class Vocabulary:
             }
         )
 
+    def enums(self) -> Mapping[str, tuple[str, ...]]:
+        """The values of every attribute that has a closed set of them."""
+        return MappingProxyType({path: found.kind.enum for path, found in self.attributes.items() if found.kind.enum})
+
     # -- operations --
 
     def check_operation(self, pattern: OperationPattern, location: Location | None) -> None:
