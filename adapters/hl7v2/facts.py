@@ -16,6 +16,10 @@ names what it would have written: the attribute and part of each such fact.
 While one of these is in doubt no fact of the patient can be used. A doubt is
 lifted by a message that is applied, writes that very fact, and is not older;
 or by an operator.
+
+A discharge that does not say which visit it ends closes the patient's visit
+without a number, and, where the source's visits have numbers, puts the others
+in doubt until somebody is admitted without a number, or an operator settles it.
 """
 
 from __future__ import annotations
@@ -85,15 +89,18 @@ class Reader:
     def doubts(self, message: Message, source: Source, received: datetime) -> tuple[Doubt, ...]:
         """What is in doubt if this message is not applied; () if nothing, or if nobody knows whose it would be."""
         try:
-            name = event_name(message)
-            event = self.tables.events.get(name)
-            if event is None:
-                return ()
-            groups = self._groups(message) if event.visit == "merge" else [(0, None)]
-            found = [self._doubt(message, event, source, received, *group) for group in groups]
+            event = self.tables.events.get(event_name(message))
+            groups = self._groups(message) if event else []
         except MessageError:
             return ()
-        return tuple(doubt for doubts in found for doubt in doubts)
+        found: list[Doubt] = []
+        for pid, mrg in groups:
+            try:
+                assert event is not None
+                found += self._doubt(message, event, source, received, pid, mrg)
+            except MessageError:
+                continue  # nobody we know: we hold no facts of them
+        return tuple(found)
 
     # -- visits ------------------------------------------------------------------------------
 
@@ -154,7 +161,7 @@ class Reader:
     def _doubt(
         self, message: Message, event: Event, source: Source, received: datetime, pid: int, mrg: int | None
     ) -> list[Doubt]:
-        patient = self.people.patient(message, PID_3, pid or None)
+        patient = self.people.patient(message, PID_3, pid)
         try:
             as_of, _ = self._moment(message, event, received)
         except MessageError:

@@ -21,8 +21,8 @@ class Source:
     `certificate` binds it to a TLS client certificate: the SHA-256 of its DER
     in hexadecimal, colons allowed. `charset` pins the character set over
     MSH-18. `validate` has the structure checked by the standard's own tables.
-    `numbered` says that its visits have numbers: a discharge without one is
-    then refused, because nobody could tell which visit it ends.
+    `numbered` says that its visits have numbers: a discharge without one then
+    puts the patient in doubt, because nobody can tell which visit it ends.
     """
 
     application: str

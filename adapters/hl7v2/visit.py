@@ -5,6 +5,7 @@ The parts:
     visit:V1                      encounter_status, closed, protection (PV2-22)
     visit:V1/attending ...        care_team, one part per role, hidden while the visit is closed
     visit:V1/class, visit:V1/place
+    visit:@HIS|P001 ...           the same of a visit without a number
     person:HIS|P001               vip, protection (PD1-12)
     person:HIS|P001:restriction:HIV, visit:V1:restriction:HIV    labels (ARV)
 """
@@ -20,7 +21,7 @@ from adapters.hl7v2.message import NULL, Message, Path
 from adapters.hl7v2.people import People
 from adapters.hl7v2.source import Source
 from adapters.hl7v2.tables import Event, Flag, Tables
-from spir.model.facts import CLOSED, Assert, Change, Fact, Key, Merge, Retract, Settle
+from spir.model.facts import CLOSED, Assert, Change, Doubt, Fact, Key, Merge, Retract, Settle
 from spir.model.value import Value
 
 __all__ = ["Writer"]
@@ -28,6 +29,7 @@ __all__ = ["Writer"]
 _ACTION, _ROLE, _PERSON = Path.of("ROL-2.1"), Path.of("ROL-3.1"), Path.of("ROL-4")
 _RESTRICTS, _RESTRICTION = Path.of("ARV-2.1"), Path.of("ARV-3.1")
 _ATTENDING = "attending"
+_ANY_VISIT = "any visit"  # the scope of a doubt: an unnumbered message may have ended a numbered visit
 
 
 @dataclass(slots=True)
@@ -62,6 +64,8 @@ class Writer:
         if event.visit in ("finish", "cancel"):
             self._state(part, closed=True, status="finished" if event.visit == "finish" else "cancelled")
             self._end(part, flags=event.visit == "cancel")
+        if part == self._unnumbered:
+            self._without_number(event)
         if part and "team" in event.takes:
             self._team(part, event)
         if part and "class" in event.takes:
@@ -89,8 +93,10 @@ class Writer:
 
     def scopes(self, event: Event, prior: str = "") -> tuple[str, ...]:
         """What would have been written and may take access away: the scopes of a doubt."""
-        visit = self._number() or "visit:?"
+        visit = self._number()
         found = [_merge_scope(prior or "?")] if event.visit == "merge" else []
+        if visit == self._unnumbered and event.revokes and event.visit != "merge" and self.source.numbered:
+            found.append(_ANY_VISIT)
         if event.visit in ("finish", "cancel"):
             found.append(_scope(CLOSED, visit))
         if "team" in event.takes and event.visit != "open":  # before it begins, a visit has no team to lose
@@ -113,36 +119,44 @@ class Writer:
         """The visit's part; "" where the event is of the person alone. Raises MessageError where it must have one."""
         if event.visit == "person":
             return ""
-        decisive = event.visit != "" or event.revokes
-        if not self.message.all("PV1"):
-            if decisive:
-                raise MessageError("there is no PV1", code=100, where="PV1")
-            return ""
-        number = self._number()
-        if not number:
-            if event.revokes:
-                hint = "or declare the source with numbered = false"
-                raise MessageError("nothing says which visit this is", code=101, where="PV1^1^19", hint=hint)
-            number = self._unnumbered()
-        return number
+        if self.message.all("PV1"):
+            return self._number()
+        if event.visit or event.revokes:
+            raise MessageError("there is no PV1", code=100, where="PV1")
+        return ""
 
     def _number(self) -> str:
+        """The visit's part, by the first number the message has."""
         for path in self.tables.visit_numbers:
             number = self.message.text(path).strip()
             if number:
-                return "visit:" + _level(number)
-        return "" if self.source.numbered else self._unnumbered()
+                return f"visit:{_level(number)}"
+        return self._unnumbered
 
+    @property
     def _unnumbered(self) -> str:
-        """The one visit of a patient whose visits have no numbers: its own even after a merge."""
+        """The one visit of a patient that has no number: the patient's own even after a merge."""
         return f"visit:@{_level(self.patient)}"
+
+    def _without_number(self, event: Event) -> None:
+        """Where visits have numbers, what ends one without saying which may have meant any of them."""
+        if event.revokes and self.source.numbered:
+            self.warnings.append("visit-without-number")
+            self.changes.append(Doubt(self.key, self.source.name, self.as_of, (_ANY_VISIT,)))
+        elif event.visit in ("open", "reopen"):
+            self.written.append(_ANY_VISIT)
 
     def _state(self, part: str, closed: bool, status: str) -> None:
         self._assert(CLOSED, closed, part)
         self._assert("encounter_status", status, part)
 
     def _end(self, part: str, flags: bool) -> None:
-        """Nobody who had the visit has it any more: a visit that is opened again needs its team again."""
+        """Nobody who had the visit has it any more: a visit that is opened again needs its team again.
+
+        A visit without a number that some message spoke of may be this one: it ends too.
+        """
+        if part != self._unnumbered:
+            self._assert(CLOSED, True, self._unnumbered)
         for role, _ in self.tables.team:
             self._retract("care_team", f"{part}/{role}")
         for code, single in self.tables.roles.items():

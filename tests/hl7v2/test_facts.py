@@ -295,11 +295,35 @@ def test_the_visit_may_be_named_elsewhere():
 
 
 @pytest.mark.parametrize("trigger", ["A03", "A11", "A54"])
-def test_what_ends_something_must_say_which_visit(trigger: str):
-    with pytest.raises(MessageError, match="which visit"):
-        read(adt(trigger, 1, visit=""))
+def test_what_ends_something_without_saying_which_visit_puts_the_patient_in_doubt(trigger: str):
+    reading = read(adt(trigger, 2, visit="", attending="1002"))
+    assert reading.warnings == ("visit-without-number",)
+    made = store(adt("A01", 1), adt(trigger, 2, visit="", attending="1002"))
+    assert made.snapshot.doubted == {P1}
+    made.apply(read(adt("A03", 3)).changes)
+    assert made.snapshot.doubted == {P1}  # it may have meant another visit
+
+
+def test_where_visits_have_no_numbers_a_discharge_ends_the_only_one_there_is():
     unnumbered = replace(SOURCE, numbered=False)
-    assert any(part.startswith("visit:@HIS|P001") for _, part in slots(read(adt(trigger, 1, visit=""), unnumbered)))
+    made = FactStore(empty_snapshot(JOINS))
+    for text in (adt("A01", 1, visit=""), adt("A03", 2, visit="")):
+        made.apply(read(text, unnumbered).changes)
+    assert (held(made, "care_team"), held(made, "encounter_status")) == (None, "finished")
+    made.apply(read(adt("A01", 3, visit=""), unnumbered).changes)
+    assert held(made, "care_team") == ("dr.li",)
+
+
+def test_an_admission_without_a_number_lifts_the_doubt_of_a_discharge_without_one():
+    made = store(adt("A01", 1, visit=""), adt("A03", 2, visit=""))
+    assert made.snapshot.doubted == {P1}
+    made.apply(read(adt("A01", 3, visit="", attending="1002")).changes)
+    assert held(made, "care_team") == ("dr.chen",)
+
+
+def test_any_discharge_ends_the_visit_without_a_number_too():
+    made = store(adt("A01", 1), adt("A08", 2, visit="", attending="1002"), adt("A03", 3))
+    assert held(made, "care_team") is None
 
 
 @pytest.mark.parametrize("trigger", ["A01", "A03", "A11", "A13", "A54"])
@@ -363,7 +387,7 @@ def doubts(text: str, source: Source = SOURCE) -> list[tuple[str, tuple[str, ...
         (adt("A01", 1), ()),
         (adt("A01", 1, vip="V"), ("vip person:HIS|P001",)),
         (adt("A03", 1), ("closed visit:V1",)),
-        (adt("A03", 1, visit=""), ("closed visit:?",)),
+        (adt("A03", 1, visit=""), ("any visit", "closed visit:@HIS|P001")),
         (adt("A11", 1), ("closed visit:V1",)),
         (adt("A54", 1, attending=""), ("care_team visit:V1/attending",)),
         (adt("A08", 1, protection="Y"), ("care_team visit:V1/attending", "protection person:HIS|P001")),
@@ -383,6 +407,11 @@ def test_a_failed_merge_puts_both_names_in_doubt():
     scopes = ("merge HIS|P012",)
     assert doubts(merge(1, ("P001", "P012"))) == [("HIS|P001", scopes), ("HIS|P012", scopes)]
     assert doubts(merge(1) + "PID|1||P001^^^HIS") == [("HIS|P001", ("merge ?",))]
+
+
+def test_everybody_a_refused_message_names_is_in_doubt():
+    two = adt("A03", 1) + "PID|2||P002^^^HIS^MR\rPID|3||P003^^^MARS\r"
+    assert doubts(two) == [("HIS|P001", ("closed visit:V1",)), ("HIS|P002", ("closed visit:V1",))]
 
 
 def test_nobody_is_in_doubt_when_nobody_is_named():

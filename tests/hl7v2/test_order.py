@@ -102,6 +102,7 @@ def test_of_messages_of_one_instant_the_one_that_closes_wins():
 # -- any stay --------------------------------------------------------------------------------
 
 DOCTORS = st.sampled_from(["", '""', "1001", "1002", "1003", "1001~1003", "^X"])
+VISITS = st.sampled_from(["V1", "V2", ""])
 FLAGS = st.sampled_from(["", '""', "Y", "N", "?"])
 
 
@@ -119,7 +120,7 @@ def stays(draw: st.DrawFn) -> list[str]:
                 trigger,
                 minute,
                 patient=draw(st.sampled_from(["P001^^^HIS^MR", P12])),
-                visit=draw(st.sampled_from(["V1", "V2"])),
+                visit=draw(VISITS),
                 attending="1003" if trigger == "A54" else draw(DOCTORS),
                 consulting=draw(DOCTORS),
                 protection=draw(FLAGS),
@@ -131,11 +132,14 @@ def stays(draw: st.DrawFn) -> list[str]:
 
 @settings(max_examples=150, deadline=None)
 @given(stays(), st.randoms(use_true_random=False))
-def test_any_order_of_any_stay_ends_alike(texts: list[str], random: Random):
+def test_any_order_of_any_stay_ends_alike_or_in_doubt(texts: list[str], random: Random):
     batches = [changes(text) for text in texts]
-    expected = seen(after(batches))
+    expected = after(batches)
     random.shuffle(batches)
-    assert seen(after(batches)) == expected
+    found = after(batches)
+    if P1 not in found.doubted:
+        assert P1 not in expected.doubted
+        assert seen(found) == seen(expected)
 
 
 @settings(max_examples=150, deadline=None)

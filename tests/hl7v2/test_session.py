@@ -211,15 +211,15 @@ def test_of_several_matters_all_must_be_permitted():
 
 
 def test_a_message_that_cannot_be_read_is_kept_and_answered_with_its_place():
-    body = fixture("adt_a03").replace(b"V1^^^HIS^VN", b"")
+    body = fixture("adt_a03").replace(b"PV1|", b"ZV1|")
     shell = Shell().run(body)
     assert shell.words == ["Identify", "Recall", "Commit", "Answer"]
     keep, learn, record = shell.committed
     assert keep == Keep("HIS|H1", "ADT0005", "ADT^A03", body, "unreadable")
-    assert [c.scopes for c in learn.changes] == [("closed visit:?",)]
+    assert [c.scopes for c in learn.changes] == [("any visit", "closed visit:@HIS|P001")]
     assert (record.event.kind, record.event.outcome) == (EventKind.REFUSAL, Outcome.ERROR)
-    assert {"why": "101", "doubts": 1}.items() <= record.event.detail.items()
-    assert shell.answers[0][:5] == ["MSA", "AE", "ADT0005", "ERR", "PV1^1^19"]
+    assert {"why": "100", "doubts": 1}.items() <= record.event.detail.items()
+    assert shell.answers[0][:5] == ["MSA", "AE", "ADT0005", "ERR", "PV1"]
 
 
 def test_a_message_in_the_wrong_character_set_is_unreadable_and_still_doubted():
@@ -296,7 +296,7 @@ def test_other_bytes_under_a_known_id_are_another_message_with_a_warning():
 
 
 def test_what_cannot_be_stored_is_not_acknowledged():
-    for body in (fixture("adt_a01"), fixture("adt_a03").replace(b"V1^^^HIS^VN", b""), b"garbage"):
+    for body in (fixture("adt_a01"), fixture("adt_a03").replace(b"PV1|", b"ZV1|"), b"garbage"):
         answer = Shell(failing=True).run(body).answers[0]
         assert "AR" in answer
         assert "unavailable^^99SPIR" in answer
