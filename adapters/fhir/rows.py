@@ -94,12 +94,14 @@ class Judge:
     """Judges the resources of one answer by one set of rulings.
 
     `rulings` by vocabulary type; a type without one is not admitted. `known`
-    holds canonical ids by logical id.
+    holds canonical ids by logical id. `many`: whether it is worth while to find
+    out first what the rulings ask about.
     """
 
     reading: Reading
     rulings: Mapping[str, Ruling]
     known: Mapping[str, frozenset[str]]
+    many: bool = True
     _asked: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
     _remembered: dict[Any, Verdict] = field(default_factory=dict)
 
@@ -130,8 +132,8 @@ class Judge:
 
     def _verdict(self, part: Part, patients: tuple[str | None, ...]) -> Verdict:
         """As remembered of a resource that agrees with this one in all that is asked."""
-        if part.row is None:
-            return REFUSED
+        if part.row is None or not self.many:
+            return self._anew(part, patients, None)
         asked = self._asked_of(part.kinds)
         seen = [repr(self._property(name, part, kind)) for kind in part.kinds for name in asked]
         key = (part.row.fhir, part.kinds, patients, *seen)

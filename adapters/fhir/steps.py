@@ -187,7 +187,7 @@ def judged(call: Call, site: Site, entries: Sequence[Entry], verb: str) -> Steps
     known = yield from _resolve(call, site, logical)
     kinds = frozenset(site.row(call).types).union(*(part.kinds for parts in looked for part in parts))
     rulings = yield from decide(call, verb, kinds)
-    judge = Judge(site.reading, rulings, known)
+    judge = Judge(site.reading, rulings, known, many=len(entries) > 2)
     return [judge.verdict(parts) for parts in looked], rulings
 
 
