@@ -28,7 +28,7 @@ from spir.language.printer import to_cel
 from spir.language.vocabulary import Vocabulary
 from spir.model.policy import Policy, PolicySet
 
-__all__ = ["KINDS", "LATER", "Documents", "canonical", "read_documents"]
+__all__ = ["KINDS", "LATER", "Documents", "Library", "canonical", "read_documents"]
 
 LANGUAGE = "1"
 
@@ -64,14 +64,66 @@ def read_documents(files: Mapping[str, str], *, vocabulary_text: str) -> Documen
     of kind Vocabulary among the files add to it. One file may hold several
     documents, divided by `---`. The order of the files does not matter.
     """
-    forms = [form for file in sorted(files) for form in _forms(files[file], file)]
-    vocabulary = _vocabulary(vocabulary_text, _of(forms, "Vocabulary"))
-    maps = tuple(read_permission_map(form, vocabulary) for form in _of(forms, "PermissionMap"))
-    sets = tuple(read_policy_set(form, vocabulary) for form in _of(forms, "PolicySet"))
-    tests = tuple(read_policy_test(form) for form in _of(forms, "PolicyTest"))
-    policy_sets = (*sets, *(found.policies for found in maps))
-    _refuse_twins(policy_sets)
-    return Documents(policy_sets, maps, vocabulary, tests, _fingerprint(policy_sets, vocabulary))
+    return Library(vocabulary_text).read(files)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What one file was read to, under one vocabulary. `marks` are the digests of its policy sets."""
+
+    text: str
+    vocabulary: Vocabulary
+    additions: tuple[Form, ...]
+    sets: tuple[PolicySet, ...]
+    maps: tuple[PermissionMap, ...]
+    tests: tuple[PolicyTest, ...]
+    marks: tuple[str, ...]
+
+
+class Library:
+    """Documents that are read again and again: a file is read anew only when its text or the vocabulary has changed.
+
+    It remembers the last files that could be read, all of them. For one thread at a time.
+    """
+
+    def __init__(self, vocabulary_text: str) -> None:
+        self._vocabulary_text = vocabulary_text
+        self._vocabulary: tuple[tuple[Form, ...], Vocabulary] | None = None
+        self._files: dict[str, _File] = {}
+
+    def read(self, files: Mapping[str, str]) -> Documents:
+        """As `read_documents`."""
+        fresh = {file: list(_forms(files[file], file)) for file in sorted(files) if not self._knows(file, files[file])}
+        added = [
+            _of(fresh[file], "Vocabulary") if file in fresh else self._files[file].additions for file in sorted(files)
+        ]
+        vocabulary = self._common(tuple(form for forms in added for form in forms))
+        read = [self._file(file, files[file], fresh.pop(file, None), vocabulary) for file in sorted(files)]
+        maps = tuple(found for file in read for found in file.maps)
+        sets = (*(found for file in read for found in file.sets), *(found.policies for found in maps))
+        _refuse_twins(sets)
+        fingerprint = _fingerprint((mark for file in read for mark in file.marks), vocabulary)
+        self._files = dict(zip(sorted(files), read, strict=True))
+        return Documents(sets, maps, vocabulary, tuple(test for file in read for test in file.tests), fingerprint)
+
+    def _knows(self, file: str, text: str) -> bool:
+        return file in self._files and self._files[file].text == text
+
+    def _common(self, additions: tuple[Form, ...]) -> Vocabulary:
+        """The vocabulary of the site; the same object for as long as no document adds anything else to it."""
+        if self._vocabulary is None or self._vocabulary[0] != additions:
+            self._vocabulary = additions, _vocabulary(self._vocabulary_text, additions)
+        return self._vocabulary[1]
+
+    def _file(self, file: str, text: str, forms: list[Form] | None, vocabulary: Vocabulary) -> _File:
+        if forms is None and self._files[file].vocabulary is vocabulary:
+            return self._files[file]
+        forms = list(_forms(text, file)) if forms is None else forms
+        maps = tuple(read_permission_map(form, vocabulary) for form in _of(forms, "PermissionMap"))
+        sets = tuple(read_policy_set(form, vocabulary) for form in _of(forms, "PolicySet"))
+        tests = tuple(read_policy_test(form) for form in _of(forms, "PolicyTest"))
+        marks = tuple(_digest(canonical(_set_json(one))) for one in (*sets, *(found.policies for found in maps)))
+        return _File(text, vocabulary, tuple(_of(forms, "Vocabulary")), sets, maps, tests, marks)
 
 
 def _forms(text: str, file: str) -> Iterable[Form]:
@@ -92,7 +144,7 @@ def _of(forms: Iterable[Form], kind: str) -> list[Form]:
     return [form for form in forms if form.text("kind") == kind]
 
 
-def _vocabulary(text: str, additions: list[Form]) -> Vocabulary:
+def _vocabulary(text: str, additions: Iterable[Form]) -> Vocabulary:
     """The default vocabulary and what the site adds, none of which may say otherwise than another."""
     found = Vocabulary()
     for form in _of(_forms(text, "the default vocabulary"), "Vocabulary"):
@@ -139,10 +191,14 @@ def canonical(data: Any) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _fingerprint(policy_sets: Iterable[PolicySet], vocabulary: Vocabulary) -> str:
-    parts = sorted(canonical(_set_json(found)) for found in policy_sets)
-    whole = canonical({"spir": LANGUAGE, "vocabulary": vocabulary.to_json(), "policy_sets": parts})
-    return f"sha256:{hashlib.sha256(whole.encode('utf-8')).hexdigest()}"
+def _fingerprint(marks: Iterable[str], vocabulary: Vocabulary) -> str:
+    """Over the digests of the policy sets: a set that has not changed need not be written out again."""
+    whole = {"spir": LANGUAGE, "vocabulary": vocabulary.to_json(), "policy_sets": sorted(marks)}
+    return f"sha256:{_digest(canonical(whole))}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def _set_json(found: PolicySet) -> dict[str, Any]:
