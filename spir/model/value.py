@@ -23,6 +23,8 @@ Value: TypeAlias = bool | int | float | str | bytes | datetime | timedelta | tup
 
 MAX_DEPTH = 32
 
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+
 
 class Why(Enum):
     """Why an atom has no truth value."""
@@ -65,7 +67,9 @@ class Unknown:
 
 def freeze(value: Any, depth: int = MAX_DEPTH) -> Value:
     """An immutable copy of JSON-like data. Raises RequestError for what is not a value or too deep."""
-    if value is None or isinstance(value, (bool, int, float, str, bytes, datetime, timedelta)):
+    if type(value) in _PLAIN:  # most are: the cheap test first
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, (int, float, str, bytes, datetime, timedelta)):
         return value
     if depth == 0:
         raise RequestError("value is nested too deeply", hint=f"at most {MAX_DEPTH} levels are read")

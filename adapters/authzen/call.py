@@ -1,0 +1,120 @@
+"""SHELL: one HTTP call of an ASGI server: how it arrived, and how it is answered."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from adapters.authzen.answer import Refused
+from adapters.authzen.server import CERTIFICATE
+from spir.exchange import Credentials
+
+__all__ = ["Arrived", "Receive", "Reply", "Scope", "Send", "head"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_TRACE = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")  # W3C trace context, level 1
+_BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9\-._~+/]+=*)")  # RFC 6750 section 2.1
+
+# Headers that mean something here: given twice, they would mean two things.
+_ONCE = frozenset((b"authorization", b"content-type", b"x-request-id", b"traceparent"))
+
+JSON_TYPE = b"application/json"
+MAX_REQUEST_ID = 256  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`bundle`: the fingerprint of what decided; "" for what is in force."""
+
+    status: int
+    body: bytes
+    bundle: str = ""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    type: bytes = JSON_TYPE
+
+
+class Arrived:
+    """One request, with ids of ours where it brings none. `numbers` are not secret: they tell calls apart."""
+
+    __slots__ = ("_receive", "address", "certificate", "headers", "method", "path", "request_id", "span", "trace")
+
+    def __init__(self, scope: Scope, receive: Receive, numbers: random.Random) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        client = scope.get("client")
+        self.address: str = client[0] if client else ""
+        self.certificate: bytes = scope.get("state", {}).get(CERTIFICATE, b"")
+        given = _TRACE.fullmatch(self.headers.get(b"traceparent", b""))
+        self.trace: bytes = given[1] if given else b"%032x" % (numbers.getrandbits(128) | 1)
+        self.span: bytes = b"%016x" % (numbers.getrandbits(64) | 1)
+        self.request_id: bytes = self.headers.get(b"x-request-id", b"")[:MAX_REQUEST_ID] or self.trace
+        self._receive = receive
+
+    @property
+    def local(self) -> bool:
+        """Whether it comes from this machine: over loopback or a Unix socket."""
+        return not self.address or ip_address(self.address.partition("%")[0]).is_loopback
+
+    def credentials(self) -> Credentials:
+        bearer = _BEARER.fullmatch(self.headers.get(b"authorization", b""))
+        return Credentials(
+            "pdp", self.address, bearer=bearer[1].decode() if bearer else "", certificate=self.certificate
+        )
+
+    def check(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Refuse what is ambiguous. Raises Refused (400)."""
+        if len(self.headers) != len(headers):
+            names = [name for name, _ in headers if name in _ONCE]
+            if len(names) != len(set(names)):
+                raise Refused(400, "a header that means something stands there twice")
+        if len(self.headers.get(b"x-request-id", b"")) > MAX_REQUEST_ID:
+            raise Refused(400, "the X-Request-ID is too long", hint=f"at most {MAX_REQUEST_ID} bytes are echoed")
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body, which must call itself JSON. Raises Refused (400, 413)."""
+        given = self.headers.get(b"content-type", b"")
+        if given != JSON_TYPE and given.partition(b";")[0].strip().lower() != JSON_TYPE:
+            raise Refused(400, "the body must be JSON", hint="send Content-Type: application/json")
+        declared = self.headers.get(b"content-length", b"")
+        if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
+            raise _too_long(limit)
+        message = await self._receive()
+        whole: bytes = message.get("body", b"")
+        while message.get("more_body"):
+            if len(whole) > limit:
+                raise _too_long(limit)
+            message = await self._receive()
+            whole += message.get("body", b"")
+        if message["type"] == "http.disconnect":
+            raise Refused(400, "the body ended early")
+        if len(whole) > limit:
+            raise _too_long(limit)
+        return whole
+
+
+def head(reply: Reply, arrived: Arrived, bundle: str) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer; every answer has the same ones."""
+    return [
+        (b"content-type", reply.type),
+        (b"content-length", b"%d" % len(reply.body)),
+        (b"cache-control", b"no-store"),
+        (b"x-request-id", arrived.request_id),
+        (b"x-policy-version", (reply.bundle or bundle).encode()),
+        (b"traceparent", b"00-%b-%b-01" % (arrived.trace, arrived.span)),
+        *reply.headers,
+    ]
+
+
+def _too_long(limit: int) -> Refused:
+    # the rest of it is not read, so the connection cannot go on
+    return Refused(
+        413, "the body is too long", hint=f"at most {limit} bytes are read", headers=((b"connection", b"close"),)
+    )

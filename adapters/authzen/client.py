@@ -1,0 +1,204 @@
+"""SHELL: ask a decision point: `evaluate(subject, resource, action, context) -> Allowed`. For any AuthZEN 1.0 server.
+
+    allowed = Client("https://pdp.example", token).evaluate(
+        Entity("person", "dr.li"), Entity("result", "r1", {"patient": {"id": "HIS|P001"}}), "read"
+    )
+    if allowed: ...
+
+Fails closed: an answer that cannot be had or read raises PeerError, and one that
+demands an obligation the caller has not said it understands is not allowed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from spir.errors import PeerError, RequestError
+from spir.model.obligation import Obligation, unmet
+from spir.model.request import EMPTY, Action, Entity, Request
+from spir.model.value import freeze
+
+__all__ = ["Allowed", "AsyncClient", "Client"]
+
+EVALUATION = "/access/v1/evaluation"
+LONGEST_ANSWER = 4 * 1024 * 1024  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The answer; true only if the access may go forward, after the `obligations` have been carried out.
+
+    `conditional`: it depends on data; `context` holds the residual. `bundle`: the
+    fingerprint of the policies that decided, "" if the server does not say.
+    """
+
+    allowed: bool
+    obligations: tuple[Obligation, ...] = ()
+    conditional: bool = False
+    context: Mapping[str, Any] = field(default_factory=dict)
+    bundle: str = ""
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why not, for an administrator; not for the user."""
+        given = self.context.get("reasons", ())
+        texts = (one.get("reason_admin", {}) for one in given if isinstance(one, dict))
+        return tuple(str(text.get("en", "")) for text in texts if isinstance(text, dict))
+
+
+@dataclass(frozen=True)
+class Client:
+    """Asks over HTTP, blocking. `understood`: obligation types that the caller carries out. `timeout` in seconds."""
+
+    base: str
+    token: str = ""
+    understood: frozenset[str] = frozenset()
+    timeout: float = 5.0
+    tls: ssl.SSLContext | None = None
+
+    def evaluate(
+        self, subject: Entity, resource: Entity, action: str | Action, context: Mapping[str, Any] = EMPTY
+    ) -> Allowed:
+        """Whether `subject` may do `action` to `resource`. Raises PeerError; RequestError for values that are none."""
+        body = _body(subject, resource, action, context, self.understood)
+        request = urllib.request.Request(f"{self.base.rstrip('/')}{EVALUATION}", body, _headers(self.token))
+        https = urllib.request.HTTPSHandler(context=self.tls)
+        # no redirect and no proxy: `base` alone says who is asked, and who sees the token
+        opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}), https)
+        try:
+            with opener.open(request, timeout=self.timeout) as response:
+                data, bundle = response.read(LONGEST_ANSWER), response.headers.get("X-Policy-Version", "")
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _refused(error.code) from error
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise PeerError("the decision point does not answer", hint=type(error).__name__) from error
+        return _allowed(data, bundle, self.understood)
+
+
+class AsyncClient:
+    """Like `Client`, for asyncio; keeps connections. `unix`: path of a Unix socket, instead of host and port."""
+
+    def __init__(
+        self,
+        base: str = "http://localhost",
+        token: str = "",
+        *,
+        understood: frozenset[str] = frozenset(),
+        timeout: float = 5.0,
+        tls: ssl.SSLContext | bool = True,
+        unix: str = "",
+    ) -> None:
+        self._url = f"{base.rstrip('/')}{EVALUATION}"
+        self._token, self._understood, self._timeout, self._tls, self._unix = token, understood, timeout, tls, unix
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> AsyncClient:
+        connector = aiohttp.UnixConnector(self._unix) if self._unix else aiohttp.TCPConnector(ssl=self._tls)
+        limit = aiohttp.ClientTimeout(total=self._timeout)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=limit, headers=_headers(self._token))
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def evaluate(
+        self, subject: Entity, resource: Entity, action: str | Action, context: Mapping[str, Any] = EMPTY
+    ) -> Allowed:
+        """See `Client.evaluate`."""
+        if self._session is None:
+            raise PeerError("the client is not open", hint="use `async with AsyncClient(...) as client`")
+        body = _body(subject, resource, action, context, self._understood)
+        try:
+            async with self._session.post(self._url, data=body, allow_redirects=False) as response:
+                data = await _read(response)
+                status, bundle = response.status, response.headers.get("X-Policy-Version", "")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise PeerError("the decision point does not answer", hint=type(error).__name__) from error
+        if status != 200:
+            raise _refused(status)
+        return _allowed(data, bundle, self._understood)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    whole = bytearray()
+    async for part in response.content.iter_any():
+        whole += part
+        if len(whole) > LONGEST_ANSWER:
+            raise PeerError("the decision point's answer is too long")
+    return bytes(whole)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the token to somewhere else."""
+
+    def redirect_request(self, *arguments: Any, **more: Any) -> None:
+        return None
+
+
+def _headers(token: str) -> dict[str, str]:
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    return {**headers, "Authorization": f"Bearer {token}"} if token else headers
+
+
+def _body(
+    subject: Entity, resource: Entity, action: str | Action, context: Mapping[str, Any], understood: frozenset[str]
+) -> bytes:
+    frozen = freeze({**context, "obligations_supported": sorted(understood)})
+    assert isinstance(frozen, Mapping)
+    named = Action(action) if isinstance(action, str) else action
+    try:
+        return msgspec.json.encode(Request(subject, named, resource, frozen).to_json())
+    except (TypeError, ValueError) as error:
+        raise RequestError("the request cannot be written as JSON") from error
+
+
+def _allowed(data: bytes, bundle: str, understood: frozenset[str]) -> Allowed:
+    try:
+        body = msgspec.json.decode(data)
+    except ValueError as error:
+        raise PeerError("the decision point's answer is not JSON") from error
+    if not isinstance(body, dict) or not isinstance(body.get("decision"), bool):
+        raise PeerError("the decision point's answer is no decision")
+    context = body.get("context", {})
+    if not isinstance(context, dict):
+        raise PeerError("the decision point's answer has no context that can be read")
+    obligations = tuple(_obligation(one) for one in _several(context.get("obligations", ())))
+    allowed = body["decision"] and not unmet(obligations, understood)
+    return Allowed(bool(allowed), obligations, context.get("conditional") is True, context, bundle)
+
+
+def _several(given: Any) -> list[Any]:
+    if not isinstance(given, (list, tuple)):
+        raise PeerError("the decision point's obligations cannot be read")
+    return list(given)
+
+
+def _obligation(given: Any) -> Obligation:
+    """Raises PeerError for one that cannot be read: what is not known cannot be carried out."""
+    match given:
+        case {"id": str(id), "type": str(type), **rest}:
+            properties = rest.get("properties", rest)
+            if isinstance(properties, dict):
+                frozen = freeze(properties)
+                assert isinstance(frozen, Mapping)
+                return Obligation(id, type, frozen)
+    raise PeerError("the decision point's obligations cannot be read")
+
+
+def _refused(status: int) -> PeerError:
+    return PeerError(f"the decision point answers with status {status}")

@@ -1,0 +1,102 @@
+"""Decide on what callers ask, or remember what was decided. No I/O: the port's answers are at hand.
+
+A question is known by the digest of its bytes, so that one that was asked
+before is not even read again. What is remembered is dropped when the bundle,
+the facts or the directory are others, and at the moment the decision names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from adapters.authzen.answer import answer, failure, permits
+from adapters.authzen.cache import DecisionCache
+from adapters.authzen.ground import Ground, fact_names
+from adapters.authzen.port import PdpPort
+from adapters.authzen.reading import Batch, Codec
+from spir.errors import RequestError
+from spir.model.decision import Decision
+from spir.model.request import Request
+
+__all__ = ["Deciding", "Evaluated", "digest"]
+
+BAD_REQUEST = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """One answer. `body` as AuthZEN says it, `encoded` in the caller's codec; no request if it could not be read."""
+
+    body: Mapping[str, Any]
+    encoded: bytes
+    permitted: bool = False
+    request: Request | None = None
+    decision: Decision | None = None
+
+
+def digest(codec: Codec, body: bytes, kind: bytes = b"") -> bytes:
+    """By which a question is known. `kind` keeps whole bodies and items of batches apart."""
+    return sha256(body).digest() + codec.tag + kind
+
+
+class Deciding:
+    """`aliases`: other names of subject types; `capacity`: how many answers are remembered (0: none)."""
+
+    def __init__(self, port: PdpPort, aliases: Mapping[str, str], capacity: int) -> None:
+        self.cache: DecisionCache[Evaluated] = DecisionCache(capacity)
+        self._port = port
+        self._aliases = aliases
+        self._known = (port.entities, port.resources)
+        self._vocabulary = port.vocabulary
+        self._names = fact_names(port.vocabulary)
+
+    def remembered(self, key: bytes, now: datetime) -> Evaluated | None:
+        port = self._port
+        entities, resources = self._known
+        if port.entities is not entities or port.resources is not resources:  # who somebody is, and what something is
+            self._known = (port.entities, port.resources)
+            self.cache.clear()
+        return self.cache.get(key, port.bundle, port.snapshot.revision, now)
+
+    def decide(self, request: Request, codec: Codec, now: datetime, key: bytes = b"") -> Evaluated:
+        """The answer to a request; remembered under `key`, if there is one."""
+        ground = self.ground()
+        settled = ground.settled(request)
+        decision = self._port.rule(settled).decision
+        body = answer(settled, decision)
+        done = Evaluated(body, codec.encode(body), permits(settled, decision), settled, decision)
+        # INVARIANT: facts move on while we work. What was settled on other facts than it was decided on is not kept.
+        if key and decision.facts == ground.snapshot.revision:
+            self.cache.put(key, done, decision.bundle, decision.facts, now, decision.valid_until)
+        return done
+
+    def many(self, batch: Batch, codec: Codec, now: datetime) -> Iterator[Evaluated]:
+        """The answers to a batch, one by one, as far as its semantic goes."""
+        last = {"deny_on_first_deny": False, "permit_on_first_permit": True}.get(batch.semantic)
+        for item in batch.items:
+            done = self._item(batch, item, codec, now)
+            yield done
+            if done.permitted is last:
+                return
+
+    def ground(self) -> Ground:
+        """What the site knows at this moment."""
+        port = self._port
+        if port.vocabulary is not self._vocabulary:
+            self._vocabulary, self._names = port.vocabulary, fact_names(port.vocabulary)
+        return Ground(port.entities, port.resources, port.snapshot, self._names, self._aliases)
+
+    def _item(self, batch: Batch, item: Any, codec: Codec, now: datetime) -> Evaluated:
+        key = digest(codec, codec.encode(item), b"i")
+        found = self.remembered(key, now)
+        if found is not None:
+            return found
+        try:
+            return self.decide(batch.read(item), codec, now, key)
+        except RequestError as error:
+            body = failure(BAD_REQUEST, error.message)
+            return Evaluated(body, codec.encode(body))

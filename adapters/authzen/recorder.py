@@ -1,0 +1,91 @@
+"""SHELL: records of many calls in one commit. A call is answered after its own records are durable.
+
+While one commit is under way the records of other calls gather; the next takes
+them all. A single caller does not wait for company. If a commit fails, all who
+waited for it hear of it, and none of them is answered with a decision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from spir.errors import Unavailable
+from spir.exchange import Record
+
+__all__ = ["Recorder"]
+
+MOST_AT_ONCE = 2048  # records in one commit
+MOST_WAITING = 16384
+
+
+class Recorder:
+    """`commit` makes records durable, or raises. `problem` says why the last commit failed, "" if it did not."""
+
+    def __init__(self, commit: Callable[..., Awaitable[int]]) -> None:
+        self.problem = ""
+        self._commit = commit
+        self._waiting: deque[tuple[Sequence[Record], asyncio.Future[None]]] = deque()
+        self._count = 0
+        self._running: asyncio.Task[None] | None = None
+
+    async def record(self, records: Sequence[Record]) -> None:
+        """Back when the records are durable. Raises Unavailable."""
+        if self._count + len(records) > MOST_WAITING:
+            raise Unavailable("too many decisions wait to be recorded", hint="the disk is slower than what arrives")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((records, future))
+        self._count += len(records)
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        await future
+
+    async def close(self) -> None:
+        """Back when nothing waits any more."""
+        while self._running is not None:
+            await asyncio.wait((self._running,))
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await self._commit_some()
+        finally:
+            self._running = None
+            while self._waiting:  # only if this task was cancelled
+                _resolve(self._waiting.popleft()[1], "the service stops")
+
+    async def _commit_some(self) -> None:
+        records, futures = self._taken()
+        try:
+            await self._commit(*records)
+        except BaseException as error:
+            self.problem = str(error) or type(error).__name__
+            for future in futures:
+                _resolve(future, self.problem)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self.problem = ""
+            for future in futures:
+                _resolve(future)
+
+    def _taken(self) -> tuple[list[Record], list[asyncio.Future[None]]]:
+        records: list[Record] = []
+        futures: list[asyncio.Future[None]] = []
+        while self._waiting and len(records) < MOST_AT_ONCE:
+            some, future = self._waiting.popleft()
+            records += some
+            futures.append(future)
+        self._count -= len(records)
+        return records, futures
+
+
+def _resolve(future: asyncio.Future[None], problem: str = "") -> None:
+    """Each caller gets an error of its own: one exception cannot be raised in several tasks."""
+    if future.done():  # its caller was cancelled
+        return
+    if problem:
+        future.set_exception(Unavailable("the decision cannot be recorded", hint=problem))
+    else:
+        future.set_result(None)

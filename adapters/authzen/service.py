@@ -1,0 +1,363 @@
+"""SHELL: the policy decision point: AuthZEN 1.0, plans and explanations, over HTTP and local sockets.
+
+A bare ASGI application on uvicorn. It owns sockets and ids; who may call is the
+gate's business, what is decided is the engine's. Every answer with a decision
+goes out after its audit record is durable. Whatever arrives, nothing but a
+decision of the engine is ever answered with `true`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from ipaddress import ip_address
+from typing import Any, Literal
+
+from adapters import mappings
+from adapters.authzen import events, reading
+from adapters.authzen.answer import Refused, planned, refusal
+from adapters.authzen.cache import CAPACITY
+from adapters.authzen.call import Arrived, Receive, Reply, Scope, Send, head
+from adapters.authzen.deciding import Deciding, Evaluated, digest
+from adapters.authzen.gate import Forbidden, Gate
+from adapters.authzen.metrics import CONTENT_TYPE
+from adapters.authzen.openapi import configuration, description
+from adapters.authzen.operations import Operation, Operations
+from adapters.authzen.pace import drawn
+from adapters.authzen.page import Pages
+from adapters.authzen.pipelined import Desk, PipelinedServer
+from adapters.authzen.port import PdpPort
+from adapters.authzen.reading import JSON
+from adapters.authzen.recorder import Recorder
+from adapters.authzen.search import Candidates, Found, Looking
+from adapters.authzen.server import HttpServer
+from adapters.authzen.tally import Tally
+from adapters.version import VERSION
+from spir.errors import DocumentError, RequestError, Unauthenticated, Unavailable
+from spir.exchange import Record, Ruling
+from spir.model.request import Request
+
+__all__ = ["Describe", "Pdp", "PdpConfig"]
+
+log = logging.getLogger("spir.pdp")
+
+# What an adapter would ask its peer for under a ruling, JSON-ready; None if the request is not of its kind.
+Describe = Callable[[Ruling], Mapping[str, Any] | None]
+Handler = Callable[[Arrived, Operation], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class PdpConfig:
+    """`base`: our URL as callers see it ("": from host and port). `socket`, `pipelined`: paths of Unix sockets
+    ("" for none) that serve the same HTTP API, and pipelined msgpack; `socket_mode`: their permission bits.
+
+    `open`: ask nobody who it is; for loopback only. `page_key`: 32 bytes shared
+    by all processes behind one name; b"" makes one for this process.
+    `subject_types`: other names of subject types. Times in seconds, sizes in bytes.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8181
+    base: str = ""
+    socket: str = ""
+    pipelined: str = ""
+    socket_mode: int = 0o600
+    open: bool = False
+    page_key: bytes = b""
+    subject_types: Mapping[str, str] = field(default_factory=lambda: {"user": "person"})
+    identity_seconds: float = 2.0
+    max_body: int = 256 * 1024
+    remembered: int = CAPACITY
+
+    def __post_init__(self) -> None:
+        if self.open and not _loopback(self.host):
+            raise DocumentError(
+                f"a decision point on `{self.host}` cannot be open to everybody", hint="listen on loopback"
+            )
+        if len(self.page_key) not in (0, 32):
+            raise DocumentError("the page key must have 32 bytes")
+
+
+class Pdp:
+    """`start`, `port`, `stop`; and an ASGI application, to be mounted elsewhere.
+
+    `describe`: for plans, by adapter.
+    """
+
+    def __init__(
+        self,
+        config: PdpConfig,
+        services: PdpPort,
+        tls: ssl.SSLContext | None = None,
+        *,
+        describe: Mapping[str, Describe] | None = None,
+    ) -> None:
+        self.config = config
+        self.services = services
+        self.port = config.port
+        self.operations = Operations.build(mappings.read("pdp"))
+        self._describe = dict(describe or {})
+        self._scheme = "http" if tls is None else "https"
+        self._tally = Tally(self.operations)
+        self._gate = Gate(services, config.open, config.identity_seconds)
+        self._deciding = Deciding(services, config.subject_types, config.remembered)
+        self._recorder = Recorder(services.commit)
+        self._candidates = Candidates(services, config.subject_types)
+        self._pages = Pages(config.page_key or os.urandom(32), partial(os.urandom, 12))
+        self._numbers = random.Random()
+        self._stopping = False
+        self._routes = self._routed()
+        self._http = HttpServer(self, self._plain, tls)
+        self._local = HttpServer(self, self._plain)
+        self._pipelined = PipelinedServer(self._desk())
+
+    async def start(self) -> None:
+        """Take the port and the sockets, and serve. Raises OSError where one is taken."""
+        config = self.config
+        self.port = self._http.bind(config.host, config.port)
+        try:
+            if config.socket:
+                self._local.bind_unix(config.socket, config.socket_mode)
+                await self._local.start()
+            if config.pipelined:
+                await self._pipelined.start(config.pipelined, config.socket_mode)
+            await self._http.start()
+        except BaseException:
+            await self.stop()
+            raise
+        if config.open:
+            log.warning("the decision point on port %d is open: it asks nobody who it is", self.port)
+        log.info("decision point serves on port %d", self.port)
+
+    async def stop(self) -> None:
+        """Answer what has arrived, for a while. Safe to call twice."""
+        self._stopping = True
+        await self._http.stop()
+        await self._local.stop()
+        await self._pipelined.stop()
+        await self._recorder.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        started = time.perf_counter()
+        arrived = Arrived(scope, receive, self._numbers)
+        operation, handler = self._routes.get((arrived.method, arrived.path), (None, None))
+        try:
+            arrived.check(scope["headers"])
+            if operation is None or handler is None:
+                raise self._unknown(arrived)
+            reply = await handler(arrived, operation)
+        except Exception as error:
+            reply = await self._refused(arrived, operation, error)
+        self._tally.served(operation.id if operation else "", reply.status, time.perf_counter() - started)
+        headers = head(reply, arrived, self.services.bundle)
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if arrived.method == "HEAD" else reply.body})
+
+    # -- operations ----------------------------------------------------------------------------
+
+    async def _evaluate(self, arrived: Arrived, operation: Operation) -> Reply:
+        call, now = self._admitted(arrived, operation)
+        body = await arrived.body(self.config.max_body)
+        key = digest(JSON, body)
+        done = self._deciding.remembered(key, now)
+        if done is None:
+            done = self._deciding.decide(reading.evaluation(body), JSON, now, key)
+        return await self._one(call, done, now)
+
+    async def _evaluate_many(self, arrived: Arrived, operation: Operation) -> Reply:
+        call, now = self._admitted(arrived, operation)
+        found = reading.batch(await arrived.body(self.config.max_body))
+        if isinstance(found, Request):
+            return await self._one(call, self._deciding.decide(found, JSON, now), now)
+        several = await drawn(self._deciding.many(found, JSON, now))
+        await self._recorder.record([_record(call, one, operation.permission, now) for one in several])
+        for one in several:
+            self._tally.over_http(one)
+        bundle = next((one.decision.bundle for one in several if one.decision), "")
+        return Reply(200, JSON.encode({"evaluations": [one.body for one in several]}), bundle)
+
+    async def _one(self, call: events.Call, done: Evaluated, now: datetime) -> Reply:
+        assert done.request is not None and done.decision is not None
+        await self._recorder.record((events.evaluated(call, done.request, done.decision, done.permitted, now),))
+        self._tally.over_http(done)
+        return Reply(200, done.encoded, done.decision.bundle)
+
+    async def _search(
+        self, wanted: Literal["subject", "resource", "action"], arrived: Arrived, operation: Operation
+    ) -> Reply:
+        call, now = self._admitted(arrived, operation)
+        search = reading.search(wanted, await arrived.body(self.config.max_body))
+        after = self._pages.open(search.token, call.peer, search.asked, now) if search.token else ""
+        ground = self._deciding.ground()
+        found = Found()
+        await drawn(Looking(self.services, search, ground, self._candidates.of(search, ground), after).page(found))
+        token = self._pages.seal(found.after, call.peer, search.asked, now) if found.after else ""
+        request = Request(search.subject, search.action, search.resource, search.context)
+        counts = {"count": found.looked_at, "results": len(found.results)}
+        await self._recorder.record((events.searched(call, request, counts, now),))
+        page = {"next_token": token, "count": len(found.results)}
+        return Reply(200, JSON.encode({"results": found.results, "page": page}))
+
+    async def _plan(self, arrived: Arrived, operation: Operation) -> Reply:
+        call, now = self._admitted(arrived, operation)
+        request = self._deciding.ground().settled(reading.plan(await arrived.body(self.config.max_body)))
+        ruling = self.services.rule(request)
+        pushed = {name: said for name, describe in self._describe.items() if (said := describe(ruling)) is not None}
+        decision = ruling.decision
+        await self._recorder.record((events.evaluated(call, request, decision, not decision.denied, now),))
+        return Reply(200, JSON.encode(planned(decision, pushed)), decision.bundle)
+
+    async def _explain(self, arrived: Arrived, operation: Operation) -> Reply:
+        call, now = self._admitted(arrived, operation)
+        request = self._deciding.ground().settled(reading.evaluation(await arrived.body(self.config.max_body)))
+        said = self.services.explain(request)
+        await self._recorder.record((events.evaluated(call, request, said.decision, said.decision.permitted, now),))
+        return Reply(200, JSON.encode(said.to_json()), said.decision.bundle)
+
+    # -- what needs no permission --------------------------------------------------------------
+
+    async def _configuration(self, arrived: Arrived, operation: Operation) -> Reply:
+        return Reply(200, JSON.encode(configuration(self._base(), self.operations)))
+
+    async def _description(self, arrived: Arrived, operation: Operation) -> Reply:
+        return Reply(200, JSON.encode(description(self._base(), VERSION, self.operations)))
+
+    async def _metrics(self, arrived: Arrived, operation: Operation) -> Reply:
+        if not arrived.local:
+            self._admitted(arrived, operation)
+        return Reply(200, self._tally.text(self.services, self._deciding.cache), type=CONTENT_TYPE)
+
+    async def _alive(self, arrived: Arrived, operation: Operation) -> Reply:
+        return Reply(200, b'{"status":"ok"}')
+
+    async def _ready(self, arrived: Arrived, operation: Operation) -> Reply:
+        problems = dict(self.services.health())
+        if self._recorder.problem:
+            problems["audit"] = self._recorder.problem
+        if self._stopping:
+            problems["service"] = "it stops"
+        if not problems:
+            return Reply(200, b'{"status":"ready"}')
+        said: dict[str, Any] = {"status": "not ready"}
+        return Reply(503, JSON.encode({**said, "problems": problems} if arrived.local else said))
+
+    # -- inner ---------------------------------------------------------------------------------
+
+    def _admitted(self, arrived: Arrived, operation: Operation) -> tuple[events.Call, datetime]:
+        """The call of somebody who may make it. Raises Unauthenticated, Forbidden."""
+        now = self.services.now()
+        caller = self._gate.admit(arrived.credentials(), operation.permission, now)
+        return _call(arrived, operation, caller.id), now
+
+    def _unknown(self, arrived: Arrived) -> Refused:
+        allowed = sorted(method for method, path in self._routes if path == arrived.path)
+        if not allowed:
+            return Refused(404, "there is nothing here", hint="see /openapi.json")
+        return Refused(405, "not in this way", headers=((b"allow", ", ".join(allowed).encode()),))
+
+    async def _refused(self, arrived: Arrived, operation: Operation | None, error: Exception) -> Reply:
+        """The answer to what was not decided. INVARIANT: an error of ours says nothing but that there was one."""
+        said = _said(error)
+        if said.status == 500:
+            # A defect: its text could quote what was asked, so only its kind and place are logged.
+            log.error("call %s failed: %s in %s", arrived.trace.decode(), type(error).__name__, _place(error))
+        peer = error.caller.id if isinstance(error, Forbidden) else ""
+        gate = (error.request, error.decision) if isinstance(error, Forbidden) else None
+        name = operation.permission or operation.id if operation else "unknown"
+        record = events.refused(_call(arrived, operation, peer), name, said.status, self.services.now(), gate)
+        try:
+            await self._recorder.record((record,))
+        except Unavailable as problem:
+            log.error("call %s cannot be recorded: %s", arrived.trace.decode(), problem)
+            said = Refused(503, "the decision cannot be recorded", hint="try again later")
+        return Reply(said.status, JSON.encode(refusal(said.status, said.message, said.hint)), headers=said.headers)
+
+    def _plain(self, status: int) -> bytes:
+        """A whole response to what never became a request."""
+        texts = {400: b"Bad Request", 431: b"Request Header Fields Too Large", 503: b"Service Unavailable"}
+        reply = Reply(status, JSON.encode(refusal(status, "the HTTP request cannot be read")))
+        scope = {"method": "", "path": "", "headers": ()}
+        headers = head(reply, Arrived(scope, _nothing, self._numbers), self.services.bundle)
+        lines = [b"%b: %b\r\n" % line for line in (*headers, (b"connection", b"close"))]
+        return b"HTTP/1.1 %d %b\r\n" % (status, texts[status]) + b"".join(lines) + b"\r\n" + reply.body
+
+    def _base(self) -> str:
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        return self.config.base.rstrip("/") or f"{self._scheme}://{host}:{self.port}"
+
+    def _desk(self) -> Desk:
+        permission = self.operations.by_id["evaluate"].permission
+        count = self._tally.over_pipeline
+        return Desk(self.services, self._deciding, self._gate, self._recorder, count, permission, self.config.max_body)
+
+    def _routed(self) -> dict[tuple[str, str], tuple[Operation, Handler]]:
+        handlers: dict[str, Handler] = {
+            "evaluate": self._evaluate,
+            "evaluateMany": self._evaluate_many,
+            "searchSubject": partial(self._search, "subject"),
+            "searchResource": partial(self._search, "resource"),
+            "searchAction": partial(self._search, "action"),
+            "plan": self._plan,
+            "explain": self._explain,
+            "configuration": self._configuration,
+            "description": self._description,
+            "metrics": self._metrics,
+            "alive": self._alive,
+            "ready": self._ready,
+        }
+        routes = {(one.method, one.path): (one, handlers[id]) for id, one in self.operations.by_id.items()}
+        heads = {("HEAD", path): found for (method, path), found in routes.items() if method == "GET"}
+        return {**routes, **heads}
+
+
+async def _nothing() -> dict[str, Any]:
+    return {"type": "http.disconnect"}
+
+
+def _call(arrived: Arrived, operation: Operation | None, peer: str) -> events.Call:
+    return events.Call(operation.id if operation else "unknown", peer, arrived.address, arrived.trace.decode())
+
+
+def _record(call: events.Call, done: Evaluated, permission: str, now: datetime) -> Record:
+    if done.request is None or done.decision is None:
+        return events.refused(call, permission, 400, now)
+    return events.evaluated(call, done.request, done.decision, done.permitted, now)
+
+
+def _said(error: Exception) -> Refused:
+    """What the caller is told of an error."""
+    match error:
+        case Refused():
+            return error
+        case Unauthenticated():
+            challenge = ((b"www-authenticate", b'Bearer realm="spir"'),)  # RFC 6750 section 3
+            return Refused(401, "the caller is not known", hint="send a valid access token", headers=challenge)
+        case RequestError():
+            return Refused(400, error.message, hint=error.hint)
+        case Unavailable():
+            return Refused(503, "no sound decision can be given now", hint="try again later")
+        case _:
+            return Refused(500, "the call failed")
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _place(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace is not None else "?"
