@@ -24,6 +24,7 @@ in doubt until somebody is admitted without a number, or an operator settles it.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
@@ -36,11 +37,13 @@ from adapters.hl7v2.reading import Matter, Reading
 from adapters.hl7v2.source import Source
 from adapters.hl7v2.tables import Event, Tables
 from adapters.hl7v2.times import first_moment, last_moment
-from adapters.hl7v2.visit import Writer
+from adapters.hl7v2.visit import ANY_VISIT, Writer
 from spir.model.facts import Change, Doubt
 from spir.model.identity import PatientIdentifiers
 
 __all__ = ["Reader"]
+
+MANY = 1000  # segments of one name, where each becomes something of its own
 
 _TYPE = Path.of("MSH-9.1")
 _TRIGGER = Path.of("MSH-9.2")
@@ -73,6 +76,7 @@ class Reader:
     def read(self, message: Message, source: Source, received: datetime) -> Reading:
         """What the message says. Raises MessageError: 200 and others of table 0357."""
         name = event_name(message)
+        _countable(message)
         kind = self.tables.messages.get(name.partition("^")[0])
         if kind is None:
             hint = f"one of {', '.join(sorted(self.tables.messages))}"
@@ -94,7 +98,7 @@ class Reader:
         except MessageError:
             return ()
         found: list[Doubt] = []
-        for pid, mrg in groups:
+        for pid, mrg in groups[:MANY]:
             try:
                 assert event is not None
                 found += self._doubt(message, event, source, received, pid, mrg)
@@ -116,7 +120,10 @@ class Reader:
         changes: list[Change] = []
         priors: dict[str, list[str]] = {}
         warnings: list[str] = []
-        for pid, mrg in self._groups(message):
+        groups = self._groups(message)
+        if len(groups) != len(message.all("MRG")):
+            raise MessageError("each PID must have one MRG", code=100, where="MRG")
+        for pid, mrg in groups:
             if mrg is None:
                 raise MessageError("a PID has no MRG", code=100, where="MRG")
             surviving = self.people.patient(message, PID_3, pid)
@@ -133,9 +140,11 @@ class Reader:
         pids, mrgs = message.all("PID"), message.all("MRG")
         if not pids:
             raise MessageError("there is no PID", code=100, where="PID")
+        nexts = ((pid, bisect(mrgs, pid)) for pid in pids)
         ends = [*pids[1:], len(message.segments)]
         return [
-            (pid, next((mrg for mrg in mrgs if pid < mrg < end), None)) for pid, end in zip(pids, ends, strict=True)
+            (pid, mrgs[at] if at < len(mrgs) and mrgs[at] < end else None)
+            for (pid, at), end in zip(nexts, ends, strict=True)
         ]
 
     def _writer(self, message: Message, event: Event, source: Source, received: datetime, patient: str) -> Writer:
@@ -168,7 +177,11 @@ class Reader:
             as_of = received
         writer = Writer(message, source, self.people, self.tables, patient, as_of)
         prior = self._prior(message, mrg) if event.visit == "merge" else ""
-        scopes = writer.scopes(event, prior)
+        try:
+            _countable(message)
+            scopes = writer.scopes(event, prior)
+        except MessageError:
+            scopes = (ANY_VISIT,)  # what it would have written cannot even be named
         patients = [patient, prior] if prior else [patient]
         return [Doubt(("patient", one), source.name, as_of, scopes) for one in patients if scopes]
 
@@ -196,6 +209,13 @@ def event_name(message: Message) -> str:
     if not name.replace("^", "").isalnum() or not name.isascii():
         raise MessageError("the message type cannot be read", code=200, where="MSH^1^9")
     return name
+
+
+def _countable(message: Message) -> None:
+    """Refuse a message that would keep everybody else waiting: it may not name more things than a person could."""
+    for name in ("PID", "MRG", "PV1", "ROL", "ARV", "ORC", "OBR"):
+        if len(message.all(name)) > MANY:
+            raise MessageError(f"there are too many {name}", code=100, where=name, hint=f"at most {MANY} are read")
 
 
 def _matter(operation: str, patient: str, labels: tuple[str, ...] = ()) -> Matter:

@@ -21,10 +21,11 @@ from adapters.hl7v2.delimiters import Delimiters
 from adapters.hl7v2.error import MessageError
 from adapters.hl7v2.escape import unescape
 
-__all__ = ["FIELD_LIMIT", "NULL", "SEGMENT_LIMIT", "Message", "Path", "parse"]
+__all__ = ["FIELD_LIMIT", "NULL", "SEGMENT_LIMIT", "VALUE_LIMIT", "Message", "Path", "parse"]
 
 SEGMENT_LIMIT = 100_000
 FIELD_LIMIT = 10_000  # fields of a segment, repetitions of a field
+VALUE_LIMIT = 65_536  # characters of a value that has escapes to undo
 NULL = '""'
 
 
@@ -147,8 +148,12 @@ class Message:
         return "" if not part or part == NULL else self.plain(part)
 
     def plain(self, raw: str) -> str:
-        """A raw value with its escapes undone."""
-        return unescape(raw, self.delimiters, self.charset) if self._escape in raw else raw
+        """A raw value with its escapes undone. Raises MessageError past VALUE_LIMIT."""
+        if self._escape not in raw:
+            return raw
+        if len(raw) > VALUE_LIMIT:
+            raise MessageError("a value is too long", hint=f"at most {VALUE_LIMIT} characters are read")
+        return unescape(raw, self.delimiters, self.charset)
 
     def _part(self, value: str, path: Path) -> str | None:
         marks = self.delimiters

@@ -15,6 +15,7 @@ __all__ = ["MRG_1", "PID_3", "People"]
 PID_3 = Path.of("PID-3")
 MRG_1 = Path.of("MRG-1")
 LONGEST = 64  # characters of an identifier
+CROWD = 100  # people in one role
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,14 @@ class People:
         return min(found, key=lambda item: item[0])[1]
 
     def doctors(self, message: Message, path: Path, source: Source, at: int | None = None) -> tuple[str, ...]:
-        """Staff ids in an XCN field, in order. One whom the directory does not know is `hl7v2:<id>`."""
-        named = (self._doctor(message, item, source) for item in message.repetitions(path, at))
+        """Staff ids in an XCN field, in order. One whom the directory does not know is `hl7v2:<id>`.
+
+        Raises MessageError past CROWD.
+        """
+        repetitions = message.repetitions(path, at)
+        if len(repetitions) > CROWD:
+            raise MessageError("too many people in one field", where=path.where(), hint=f"at most {CROWD} are read")
+        named = (self._doctor(message, item, source) for item in repetitions)
         return tuple(dict.fromkeys(name for name in named if name))
 
     def _identifier(self, message: Message, repetition: str) -> tuple[int, str] | None:

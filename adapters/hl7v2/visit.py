@@ -24,12 +24,13 @@ from adapters.hl7v2.tables import Event, Flag, Tables
 from spir.model.facts import CLOSED, Assert, Change, Doubt, Fact, Key, Merge, Retract, Settle
 from spir.model.value import Value
 
-__all__ = ["Writer"]
+__all__ = ["ANY_VISIT", "Writer"]
 
 _ACTION, _ROLE, _PERSON = Path.of("ROL-2.1"), Path.of("ROL-3.1"), Path.of("ROL-4")
 _RESTRICTS, _RESTRICTION = Path.of("ARV-2.1"), Path.of("ARV-3.1")
 _ATTENDING = "attending"
-_ANY_VISIT = "any visit"  # the scope of a doubt: an unnumbered message may have ended a numbered visit
+LONGEST = 64  # characters of a visit's number, a place, a code
+ANY_VISIT = "any visit"  # the scope of a doubt: an unnumbered message may have ended a numbered visit
 
 
 @dataclass(slots=True)
@@ -96,7 +97,7 @@ class Writer:
         visit = self._number()
         found = [_merge_scope(prior or "?")] if event.visit == "merge" else []
         if visit == self._unnumbered and event.revokes and event.visit != "merge" and self.source.numbered:
-            found.append(_ANY_VISIT)
+            found.append(ANY_VISIT)
         if event.visit in ("finish", "cancel"):
             found.append(_scope(CLOSED, visit))
         if "team" in event.takes and event.visit != "open":  # before it begins, a visit has no team to lose
@@ -130,7 +131,7 @@ class Writer:
         for path in self.tables.visit_numbers:
             number = self.message.text(path).strip()
             if number:
-                return f"visit:{_level(number)}"
+                return f"visit:{_name(number, path)}"
         return self._unnumbered
 
     @property
@@ -142,9 +143,9 @@ class Writer:
         """Where visits have numbers, what ends one without saying which may have meant any of them."""
         if event.revokes and self.source.numbered:
             self.warnings.append("visit-without-number")
-            self.changes.append(Doubt(self.key, self.source.name, self.as_of, (_ANY_VISIT,)))
+            self.changes.append(Doubt(self.key, self.source.name, self.as_of, (ANY_VISIT,)))
         elif event.visit in ("open", "reopen"):
-            self.written.append(_ANY_VISIT)
+            self.written.append(ANY_VISIT)
 
     def _state(self, part: str, closed: bool, status: str) -> None:
         self._assert(CLOSED, closed, part)
@@ -229,7 +230,7 @@ class Writer:
         if raw == NULL:
             self._retract("location", f"{part}/place")
         elif raw:
-            self._assert("location", self.message.plain(raw), f"{part}/place")
+            self._assert("location", _short(self.message.plain(raw), self.tables.place), f"{part}/place")
 
     def _flags(self, part: str) -> None:
         for flag in self.tables.flags:
@@ -281,7 +282,7 @@ class Writer:
         for at in self.message.all("ARV"):
             owner = self.person if at < first else part
             if owner:
-                yield f"{owner}:restriction:{_level(self.message.text(_RESTRICTION, at))}", at
+                yield f"{owner}:restriction:{_name(self.message.text(_RESTRICTION, at), _RESTRICTION)}", at
 
     # -- single changes ----------------------------------------------------------------------
 
@@ -310,6 +311,17 @@ def _scope(attribute: str, part: str) -> str:
 def _level(name: str) -> str:
     """A name without slashes: one would put its part under another."""
     return name.replace("/", "%2F")
+
+
+def _name(text: str, path: Path) -> str:
+    """A sender's name for something, fit to be part of a part's name. Raises MessageError."""
+    return _level(_short(text, path))
+
+
+def _short(text: str, path: Path) -> str:
+    if len(text) > LONGEST or not text.isprintable():
+        raise MessageError("a name is too long, or not printable", where=path.where())
+    return text
 
 
 def _merge_scope(prior: str) -> str:

@@ -253,6 +253,8 @@ def test_a_merge_adds_up_restrictions():
         ("PID|1||P001^^^HIS\rMRG|P1^^^MARS", 204),
         ("MRG|P1^^^HIS", 100),
         ("PID|1||P001^^^HIS\rMRG|P2^^^HIS\rPID|1||P3^^^HIS", 100),
+        ("PID|1||P001^^^HIS\rMRG|P2^^^HIS\rMRG|P3^^^HIS", 100),
+        ("PID|1||P001^^^HIS\rMRG|P2^^^HIS\rMRG|P3^^^HIS\rPID|1||P4^^^HIS", 100),
     ],
 )
 def test_a_merge_without_two_known_names_is_refused(text: str, code: int):
@@ -374,6 +376,24 @@ def test_no_time_at_all_is_refused():
         read(adt("A01", 1).replace(moment(1), ""))
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (adt("A08", 1, visit="V" * 65), "PV1^1^19^1^1"),
+        (adt("A08", 1, visit="V\x07"), "PV1^1^19^1^1"),
+        (adt("A08", 1, place="W" * 65), "PV1^1^3^1^1"),
+        (adt("A08", 1, attending="~".join(map(str, range(101)))), "PV1^1^7"),
+        (adt("A08", 1, more=("ROL||AD|CP|1",) * 1001), "ROL"),
+        (adt("A08", 1, before=("ARV|1|A|" + "X" * 65,)), "ARV^1^3^1^1"),
+        (adt("A08", 1, attending="\\F\\" * 30_000), ""),
+    ],
+)
+def test_more_than_a_person_could_mean_is_refused(text: str, where: str):
+    with pytest.raises(MessageError) as caught:
+        read(text)
+    assert caught.value.where == where
+
+
 # -- doubts ----------------------------------------------------------------------------------
 
 
@@ -407,6 +427,11 @@ def test_a_failed_merge_puts_both_names_in_doubt():
     scopes = ("merge HIS|P012",)
     assert doubts(merge(1, ("P001", "P012"))) == [("HIS|P001", scopes), ("HIS|P012", scopes)]
     assert doubts(merge(1) + "PID|1||P001^^^HIS") == [("HIS|P001", ("merge ?",))]
+
+
+@pytest.mark.parametrize("text", [adt("A03", 1, visit="V" * 65), adt("A03", 1, more=("ROL||AD|CP|1",) * 1001)])
+def test_a_discharge_of_a_visit_nobody_can_name_is_still_a_doubt(text: str):
+    assert doubts(text) == [("HIS|P001", ("any visit",))]
 
 
 def test_everybody_a_refused_message_names_is_in_doubt():
