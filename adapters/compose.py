@@ -13,9 +13,12 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import astuple, replace
 from datetime import datetime
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import adapters
+from adapters.activation import Event, InForce, Policies
 from adapters.audit.journal import Journal
 from adapters.audit.notary import Notary, NotaryConfig
 from adapters.backbone.embedded import Embedded, Options
@@ -29,13 +32,13 @@ from adapters.identity.directory import Directory
 from adapters.identity.resolver import Resolver
 from adapters.notify.channel import Channel, FhirCommunication, FhirTask, Webhook
 from adapters.notify.courier import Courier
-from adapters.parts import directory_of, identifiers_of, policies_of, resolver_of, tls_of
+from adapters.parts import identifiers_of, resolver_of, tls_of
 from adapters.settings import Settings, address
 from adapters.version import VERSION
 from spir.engine.inputs import with_facts
 from spir.engine.ruleset import RuleSet
 from spir.engine.ruling import Judged, rule
-from spir.errors import DocumentError, SpirError, Unavailable
+from spir.errors import DocumentError, Unavailable
 from spir.exchange import Credentials, Durable, Identity, Record
 from spir.model.facts import Fact, Key
 from spir.model.identity import PatientIdentifiers
@@ -66,13 +69,16 @@ class Gateway:
     Make it with `open`, then `start`; `stop` once. `ports` are the bound ones by listener.
     """
 
-    def __init__(self, settings: Settings, store: Embedded, journal: Journal, notary: Notary, rules: RuleSet) -> None:
+    def __init__(
+        self, settings: Settings, store: Embedded, journal: Journal, notary: Notary, policies: Policies
+    ) -> None:
         self.settings = settings
         self.store = store
         self.journal = journal
-        self.rules = rules
+        self.policies = policies
+        self.rules: RuleSet = policies.current.rules
         self.identifiers: PatientIdentifiers = identifiers_of(settings)
-        self.directory: Directory = directory_of(settings)
+        self.directory: Directory = policies.current.directory
         self.resolver: Resolver = resolver_of(settings, self.directory, self.now)
         self.notary = notary
         self.courier = Courier(store, _channels(settings), self.identifiers, self.now)
@@ -85,8 +91,9 @@ class Gateway:
         """Read and open everything but the ports. Raises DocumentError, Unavailable."""
         if getattr(adapters, "OWNER", "") != "spir-suite":
             raise Unavailable("another distribution has overwritten `adapters`", hint="run `spir doctor`")
-        documents, rules = policies_of(settings)
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        policies = Policies(settings)
+        documents = policies.load().documents
         journal = Journal.open(settings.data)
         store = Embedded.open(
             settings.database,
@@ -98,7 +105,7 @@ class Gateway:
             config = NotaryConfig(
                 settings.origin, settings.signing_key, settings.checkpoints, settings.audit.checkpoint_seconds
             )
-            return cls(settings, store, journal, Notary(config, journal, store.write), rules)
+            return cls(settings, store, journal, Notary(config, journal, store.write), policies)
         except BaseException:
             await store.close()
             raise
@@ -116,6 +123,7 @@ class Gateway:
         await self._begin(self.notary.start, self.notary.stop)
         await self.commit(Record(self._lifecycle("start")))
         self._running.push_async_callback(self._record_stop)
+        await self._begin(partial(self.policies.begin, self._record_change, self._put), self.policies.end)
         await self._begin(self.courier.start, self.courier.stop)
         tidying = asyncio.create_task(self._tidy())
         self._running.callback(tidying.cancel)
@@ -145,17 +153,25 @@ class Gateway:
         self._listeners = {}
         await running.aclose()
 
-    def reload(self) -> None:
-        """Read the policies again; what cannot be read leaves the old ones in force."""
-        try:
-            _, rules = policies_of(self.settings)
-        except SpirError as error:
-            log.error("the policies were not reloaded: %s", error)
-            return
-        changed, self.rules = rules.fingerprint != self.rules.fingerprint, rules
-        if changed:
-            log.info("policies %s are in force", rules.fingerprint)
-            self._noted = asyncio.ensure_future(self.commit(Record(self._lifecycle("policies"))))
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """What is not as it should be, by part: policies or a directory that were refused."""
+        return self.policies.problems
+
+    def reload(self) -> asyncio.Task[bool]:
+        """Read the policies and the directory again; what cannot be read leaves the old ones in force.
+
+        The task says whether something else is in force.
+        """
+        self._reloading = asyncio.create_task(self.policies.reload())
+        return self._reloading
+
+    def _put(self, found: InForce) -> None:
+        self.rules, self.directory, self.resolver.directory = found.rules, found.directory, found.directory
+
+    async def _record_change(self, event: Event) -> None:
+        outcome = Outcome.SUCCESS if event.ok else Outcome.ERROR
+        await self.commit(Record(self._lifecycle(event.what, outcome, event.detail)))
 
     # -- spir.exchange.Services --------------------------------------------------------------
 
@@ -189,9 +205,11 @@ class Gateway:
     def facts(self, key: Key) -> tuple[Fact, ...]:
         return self.store.facts.snapshot.facts(key)
 
-    def _lifecycle(self, what: str) -> AuditEvent:
-        detail = {"what": what, "bundle": self.rules.fingerprint, "version": VERSION}
-        return AuditEvent(self.now(), EventKind.LIFECYCLE, "spir", what, "spir", Outcome.SUCCESS, detail=detail)
+    def _lifecycle(
+        self, what: str, outcome: Outcome = Outcome.SUCCESS, more: Mapping[str, Any] = MappingProxyType({})
+    ) -> AuditEvent:
+        detail = {"what": what, "bundle": self.rules.fingerprint, "version": VERSION, **more}
+        return AuditEvent(self.now(), EventKind.LIFECYCLE, "spir", what, "spir", outcome, detail=detail)
 
     async def _tidy(self) -> None:
         """Forget what is over, a little at a time, so that no writer waits for it."""

@@ -45,7 +45,11 @@ class Site(_Section, frozen=True, kw_only=True):
 
 
 class Policy(_Section, frozen=True, kw_only=True):
-    documents: tuple[str, ...] = ("policies",)
+    documents: tuple[str, ...] = ("policies",)  # folders and files, or one bundle
+    trusted_keys: tuple[str, ...] = ()  # public keys (PEM): a bundle must be signed by one of them
+    require_signature: bool = False  # nothing but a signed bundle comes into force
+    keep: int = 5  # bundles to go back to
+    watch: bool = True  # read again what has changed
 
 
 class Directory(_Section, frozen=True, kw_only=True):
@@ -330,6 +334,8 @@ def _check(settings: Settings, name: str) -> None:
         ZoneInfo(settings.site.timezone)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise DocumentError(f"`{settings.site.timezone}` is not a time zone", location=where) from error
+    if settings.policy.keep < 1:
+        raise DocumentError("[policy] keep is at least 1", location=where)
     for section in (settings.hl7v2, settings.dicom, settings.fhir):
         if section is None:
             continue

@@ -1,0 +1,311 @@
+"""SHELL: policies and the directory come into force: read, checked, recorded, and only then swapped in.
+
+What is in force is immutable and stays in force until its successor has passed
+every gate; what fails one changes nothing and is shown as a problem. The
+successor is built in a thread that yields to the event loop every fraction of
+a millisecond, so that decisions go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adapters.bundles import Source, archive_of, read_kept, read_source, shelf_of
+from adapters.identity.directory import Directory
+from adapters.parts import directory_of, rules_of
+from adapters.settings import Settings
+from spir.embed import SUFFIXES, default_vocabulary
+from spir.engine.ruleset import RuleSet
+from spir.errors import BundleError, DocumentError, SpirError, Unavailable
+from spir.language.document import Documents, Library
+
+__all__ = ["Event", "Gate", "InForce", "Policies", "Prepare", "Stamps"]
+
+log = logging.getLogger("spir.policies")
+
+POLL, SETTLE = 0.5, 0.1  # seconds
+SWITCH = 0.0002  # seconds after which a thread that builds gives way
+
+# Raises DocumentError or BundleError for rules that may not come into force.
+Gate = Callable[[Documents, RuleSet], None]
+
+# Makes rules ready, a slice at a time; what the generator returns is `InForce.prepared`.
+Prepare = Callable[[RuleSet], Generator[Any, None, Any]]
+
+Stamps = Mapping[Path, tuple[int, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What one decision uses, all of it from one reading. `generation` is 0 where the documents are in folders."""
+
+    documents: Documents
+    rules: RuleSet
+    directory: Directory
+    prepared: Any = None
+    generation: int = 0
+    signer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something to record: `what` happened (policies, directory, policies-refused, directory-refused), and details."""
+
+    what: str
+    ok: bool
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+Record = Callable[[Event], Awaitable[Any]]
+
+
+class Policies:
+    """Policies and directory in force, and the way to the next.
+
+    `load` once, before anything is served; `reload` at any time after. `begin`
+    watches the files. `swap` is called on the loop's thread with what has come
+    into force, after it was recorded and kept. `problems` says what failed
+    last, by part; it is empty when all that lies there is in force.
+    """
+
+    def __init__(self, settings: Settings, gates: Sequence[Gate] = (), prepare: Prepare | None = None) -> None:
+        self.settings = settings
+        self.problems: dict[str, str] = {}
+        self.reloads, self.failures = 0, 0
+        self._gates = tuple(gates)
+        self._prepare = prepare
+        self._library = Library(default_vocabulary())
+        self._stamps: Stamps = {}
+        self._turn = asyncio.Lock()
+        self._current: InForce | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._record: Record = _unrecorded
+        self._swap: Callable[[InForce], None] = lambda found: None
+
+    @property
+    def current(self) -> InForce:
+        assert self._current is not None, "`load` comes first"
+        return self._current
+
+    def load(self) -> InForce:
+        """Read all for the first time. A bundle that may not come into force leaves the last good one of the shelf.
+
+        Raises DocumentError, BundleError, Unavailable.
+        """
+        self._stamps = stamps_of(self.settings)
+        directory = directory_of(self.settings)
+        try:
+            source = read_source(self.settings)
+            found = self._built(source, directory)
+        except (DocumentError, BundleError) as error:
+            kept = read_kept(self.settings)
+            if kept is None:
+                raise
+            self._fail("policies", error)
+            source, found = kept, self._built(kept, directory)
+        self._keep(source)
+        self._activate(source)
+        self._current = found
+        return found
+
+    async def begin(self, record: Record, swap: Callable[[InForce], None]) -> None:
+        """From now on record and swap; watch the files if the settings say so."""
+        self._record, self._swap = record, swap
+        for part, problem in self.problems.items():
+            await record(Event(f"{part}-refused", False, {"problem": problem}))
+        if self.settings.policy.watch:
+            self._watching = asyncio.create_task(self._watch())
+
+    async def end(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+
+    async def reload(self) -> bool:
+        """Read everything again; whether something else is in force now. Never raises for what it reads."""
+        async with self._turn:
+            self.reloads += 1
+            self._stamps = await asyncio.to_thread(stamps_of, self.settings)
+            directory = await self._reload_directory()
+            return await self._reload_policies() or directory
+
+    async def _reload_policies(self) -> bool:
+        try:
+            source, found = await asyncio.to_thread(self._read_slowly)
+            if (
+                found.rules.fingerprint == self.current.rules.fingerprint
+                and found.generation == self.current.generation
+            ):
+                self.problems.pop("policies", None)
+                return False
+            await asyncio.to_thread(self._keep, source)
+            await self._record(Event("policies", True, _details(found)))
+            await asyncio.to_thread(self._activate, source)
+        except Exception as error:
+            await self._refuse("policies", _ours(error))
+            return False
+        self._put(found)
+        self.problems.pop("policies", None)
+        log.info("policies %s are in force", found.rules.fingerprint)
+        return True
+
+    async def _reload_directory(self) -> bool:
+        try:
+            directory = await asyncio.to_thread(directory_of, self.settings)
+            changed = directory != self.current.directory
+            if changed:
+                await self._record(Event("directory", True, {"entries": len(directory.entities)}))
+        except Exception as error:
+            await self._refuse("directory", _ours(error))
+            return False
+        self.problems.pop("directory", None)
+        if changed:
+            now = self.current
+            self._put(InForce(now.documents, now.rules, directory, now.prepared, now.generation, now.signer))
+            log.info("a directory of %d entries is in force", len(directory.entities))
+        return changed
+
+    def _put(self, found: InForce) -> None:
+        self._current = found
+        self._swap(found)
+
+    async def _refuse(self, part: str, error: SpirError) -> None:
+        self._fail(part, error)
+        try:
+            await self._record(Event(f"{part}-refused", False, {"problem": str(error)}))
+        except SpirError as failure:
+            log.error("that the %s were refused was not recorded: %s", part, failure)
+
+    def _fail(self, part: str, error: SpirError) -> None:
+        self.failures += 1
+        self.problems[part] = str(error)
+        log.error("the %s were not reloaded: %s", part, error)
+
+    # -- reading, in whichever thread --------------------------------------------------------
+
+    def _read_slowly(self) -> tuple[Source, InForce]:
+        with giving_way():
+            source = read_source(self.settings)
+            return source, self._built(source, self.current.directory)
+
+    def _built(self, source: Source, directory: Directory) -> InForce:
+        documents = self._library.read(source.documents)
+        source.check(documents.fingerprint)
+        self._check_joins(documents)
+        rules = rules_of(self.settings, documents)
+        for gate in self._gates:
+            gate(documents, rules)
+        prepared = _finished(self._prepare(rules)) if self._prepare else None
+        return InForce(documents, rules, directory, prepared, source.generation, source.signer)
+
+    def _check_joins(self, documents: Documents) -> None:
+        """The store joins facts as the vocabulary said when it was opened."""
+        before = self._current.documents.vocabulary.joins() if self._current else documents.vocabulary.joins()
+        if dict(before) != dict(documents.vocabulary.joins()):
+            raise DocumentError("how facts are joined cannot change while the gateway runs", hint="start it again")
+
+    def _keep(self, source: Source) -> None:
+        if source.bundle is not None and source.generation > source.state.highest:
+            shelf_of(self.settings).put(source.bundle)
+
+    def _activate(self, source: Source) -> None:
+        if source.bundle is not None and source.generation > source.state.highest:
+            shelf_of(self.settings).activate(source.generation)
+
+    # -- watching ----------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(POLL)
+            seen = await asyncio.to_thread(stamps_of, self.settings)
+            if seen != self._stamps:
+                await self._settled(seen)
+                await self.reload()
+
+    async def _settled(self, seen: Stamps) -> None:
+        """Wait until nobody writes: half a file may be a whole document, with a prohibition less."""
+        while True:
+            await asyncio.sleep(SETTLE)
+            now = await asyncio.to_thread(stamps_of, self.settings)
+            if now == seen:
+                return
+            seen = now
+
+
+def stamps_of(settings: Settings) -> Stamps:
+    """What tells whether a file that the settings name has changed: when written, how long, which file."""
+    found: dict[Path, tuple[int, int, int]] = {}
+    for path in _watched(settings):
+        with contextlib.suppress(OSError):  # gone between two looks: its absence is the change
+            status = path.stat()
+            found[path] = (status.st_mtime_ns, status.st_size, status.st_ino)
+    return found
+
+
+def _watched(settings: Settings) -> Iterator[Path]:
+    if archive_of(settings) is not None:
+        yield shelf_of(settings).state_file
+    if settings.directory.file:
+        yield settings.path(settings.directory.file)
+    for name in settings.policy.documents:
+        path = settings.path(name)
+        if path.is_dir():
+            with contextlib.suppress(OSError):
+                yield from (one for one in path.rglob("*") if one.suffix in SUFFIXES)
+        else:
+            yield path
+
+
+def _finished(steps: Generator[Any, None, Any]) -> Any:
+    """Run to the end; after each slice whoever waits has a turn."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0)
+
+
+@contextlib.contextmanager
+def giving_way() -> Iterator[None]:
+    """Switch threads often, and do not let the collector look through a growing heap at one go."""
+    interval, collecting = sys.getswitchinterval(), gc.isenabled()
+    sys.setswitchinterval(SWITCH)
+    gc.disable()
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        if collecting:
+            gc.enable()
+
+
+def _details(found: InForce) -> Mapping[str, Any]:
+    said: dict[str, Any] = {"bundle": found.rules.fingerprint}
+    if found.generation:
+        said |= {"generation": found.generation, "signer": found.signer}
+    return said
+
+
+def _ours(error: Exception) -> SpirError:
+    """A failure of whatever kind keeps the last good ones, and the watch goes on; a defect of ours leaves its trace."""
+    if isinstance(error, SpirError):
+        return error
+    log.error("reading failed in a way that it should not", exc_info=error)
+    return Unavailable(f"reading failed with {type(error).__name__}", hint="see the log")
+
+
+async def _unrecorded(event: Event) -> None:
+    """Before `begin` there is no trail."""
