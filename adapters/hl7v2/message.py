@@ -98,10 +98,7 @@ class Message:
 
     def fields(self, at: int) -> list[str]:
         """The fields of a segment as sent; [n] is field n, [0] the name. Raises MessageError past FIELD_LIMIT."""
-        fields = self._fields.get(at)
-        if fields is None:
-            fields = self._fields[at] = self._cut(at)
-        return fields
+        return self._fields.get(at) or self._cut(at)
 
     def raw(self, path: Path, at: int | None = None) -> str | None:
         """What stands there as sent: None if absent, "" if empty, `NULL` if deleted on purpose.
@@ -114,21 +111,29 @@ class Message:
             if places is None:
                 return None
             at = places[0]
-        fields = self._fields.get(at) or self.fields(at)
-        number = path.field
-        if number >= len(fields):
+        fields = self._fields.get(at) or self._cut(at)
+        if path.field >= len(fields):
             return None
-        value = fields[number]
-        if path.whole or not value or value == NULL:
-            return value
-        return self._part(value, path)
+        value = fields[path.field]
+        return value if path.whole or not value or value == NULL else self._part(value, path)
 
     def text(self, path: Path, at: int | None = None) -> str:
         """The value there, escapes undone; "" if absent, empty or `NULL`."""
-        raw = self.raw(path, at)
-        if not raw or raw == NULL:
+        # What `raw` does, written out: most of what is read of a message is read here.
+        if at is None:
+            places = self._index.get(path.segment)
+            if places is None:
+                return ""
+            at = places[0]
+        fields = self._fields.get(at) or self._cut(at)
+        if path.field >= len(fields):
             return ""
-        return raw if self._escape not in raw else self.plain(raw)
+        value: str | None = fields[path.field]
+        if value and not path.whole and value != NULL:
+            value = self._part(value, path)
+        if not value or value == NULL:
+            return ""
+        return value if self._escape not in value else self.plain(value)
 
     def repetitions(self, path: Path, at: int | None = None) -> list[str]:
         """The repetitions of a whole field as sent; [] if it is absent, empty or `NULL`."""
@@ -173,6 +178,7 @@ class Message:
         fields = segment.split(mark)
         if at == 0:
             fields[1:1] = [mark]  # MSH-1 is the separator itself
+        self._fields[at] = fields
         return fields
 
 
