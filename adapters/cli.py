@@ -46,8 +46,10 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _gateway(commands)
     _policy(commands)
+    _authoring(commands)
     _operations(commands)
     _audit(commands)
+    _bundles(commands)
     _environment(commands)
     return top
 
@@ -94,6 +96,14 @@ def _policy(commands: Commands) -> None:
     schema.add_argument("kind", help="PolicySet, PermissionMap, Vocabulary or PolicyTest")
 
 
+def _authoring(commands: Commands) -> None:
+    test = _command(commands, "test", "testing:test", "run policy tests and report what they cover")
+    test.add_argument("paths", nargs="+", metavar="PATH", help="*_test.yaml files, or folders with tests and policies")
+    test.add_argument("--junit", default="", metavar="FILE", help="write the results as JUnit XML, too")
+    test.add_argument("--fail-under", type=float, default=0.0, metavar="N", help="fail below this coverage in percent")
+    test.add_argument("--directory", default="", help="staff directory, for tests that name none")
+
+
 def _operations(commands: Commands) -> None:
     facts = _group(commands, "facts", "live facts of a gateway")
     for name, help in (("get", "show the facts about a patient"), ("watch", "print facts as they change")):
@@ -132,6 +142,28 @@ def _audit(commands: Commands) -> None:
     export = _command(audit, "export", "audit:export", "write the trail as NDJSON, ready for offline verification")
     _configured(export)
     export.add_argument("file")
+
+
+def _bundles(commands: Commands) -> None:
+    bundle = _group(commands, "bundle", "signed sets of documents")
+    build = _command(bundle, "build", "bundles:build", "pack documents into a bundle")
+    build.add_argument("paths", nargs="+", help="policy files and folders")
+    build.add_argument("-o", "--output", required=True, help="file to write, as policies.bundle")
+    build.add_argument("--generation", type=int, default=0, help="must grow from bundle to bundle (default: one more)")
+    build.add_argument("--after", default="", help="the bundle that this one is to follow")
+    sign = _command(bundle, "sign", "bundles:sign", "sign a bundle with an Ed25519 key")
+    sign.add_argument("file")
+    sign.add_argument("--key", required=True, help="private key (PEM); made, with its .pub, if there is none")
+    verify = _command(bundle, "verify", "bundles:verified", "check who signed a bundle, and that it is whole")
+    _configured(verify)
+    verify.add_argument("file")
+    verify.add_argument("--key", action="append", default=[], help="public key (default: those of the configuration)")
+    push = _command(bundle, "push", "bundles:push", "put a bundle where the gateway takes it into force")
+    _configured(push)
+    push.add_argument("file")
+    rollback = _command(bundle, "rollback", "bundles:rollback", "bring an older bundle back into force")
+    _configured(rollback)
+    rollback.add_argument("--to", type=int, default=0, help="generation (default: the one before)")
 
 
 def _environment(commands: Commands) -> None:

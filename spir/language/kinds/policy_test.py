@@ -23,7 +23,7 @@ from spir.language.nodes import Node, plain
 __all__ = ["CASE_FIELDS", "FIELDS", "GIVEN_FIELDS", "Case", "PolicyTest", "read_policy_test"]
 
 FIELDS = ("spir", "kind", "name", "description", "given", "cases")
-GIVEN_FIELDS = ("documents", "facts", "messages", "now", "timezone", "organization")
+GIVEN_FIELDS = ("documents", "facts", "messages", "now", "timezone", "organization", "directory")
 CASE_FIELDS = ("name", "description", "given", "request", "rows", "expect")
 
 

@@ -1,0 +1,1 @@
+"""How one knows it is right: policy tests and their coverage."""
