@@ -22,6 +22,7 @@ from itertools import product
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from spir.engine.clauses import simplified
 from spir.engine.evaluate import Scope, evaluate
 from spir.model.condition import (
     FALSE,
@@ -178,17 +179,18 @@ def clauses(terms: Iterable[tuple[str, Condition]], common: Condition, relations
 
     Nothing at all is the empty tuple. Too many: one clause that bounds nothing.
     """
-    found: dict[tuple[tuple[Atom, ...], bool], set[str]] = {}
+    found: list[Clause] = []
     for policy, term in terms:
         drafts = _drafts(both(term, common), relations)
         if drafts is None:
             return (Clause((), exact=False),)
-        for draft in drafts:
-            if not _contradicts(draft[0]):
-                found.setdefault(draft, set()).add(policy)
-        if len(found) > MAX_CLAUSES:
-            return (Clause((), exact=False),)
-    return tuple(Clause(atoms, tuple(sorted(policies)), exact) for (atoms, exact), policies in found.items())
+        found += (Clause(atoms, (policy,), exact) for atoms, exact in drafts)
+        if len(found) > 2 * MAX_CLAUSES:
+            found = list(simplified(found))
+            if len(found) > MAX_CLAUSES:
+                return (Clause((), exact=False),)
+    short = simplified(found)
+    return short if len(short) <= MAX_CLAUSES else (Clause((), exact=False),)
 
 
 def _drafts(condition: Condition, relations: Relations) -> list[Draft] | None:
@@ -220,13 +222,7 @@ def _conjoined(parts: list[list[Draft] | None]) -> list[Draft] | None:
 
 
 def _merged(choice: tuple[Draft, ...]) -> Draft:
-    atoms = dict.fromkeys(atom for draft in choice for atom in draft[0])
-    return tuple(atoms), all(exact for _, exact in choice)
-
-
-def _contradicts(atoms: tuple[Atom, ...]) -> bool:
-    clause = Clause(atoms)
-    return any(clause.allowed(atom.attribute) == frozenset() for atom in atoms)
+    return tuple(atom for draft in choice for atom in draft[0]), all(exact for _, exact in choice)
 
 
 def _atom(leaf: Condition, relations: Relations) -> Draft:
