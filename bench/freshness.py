@@ -102,6 +102,7 @@ async def freshness(report: Report, hospital: Hospital, rounds: int) -> None:
     ways: dict[str, Callable[[], Awaitable[int]]] = {"C-FIND": hospital.studies, "FHIR": hospital.entries}
     for name, ask in ways.items():
         await hospital.event("A01")
+        await ask()  # the first question opens connections
         times, again = [], 0
         for turn in range(rounds):
             opens = bool(turn % 2)
