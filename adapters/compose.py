@@ -234,10 +234,18 @@ def _hl7v2(gateway: Gateway) -> Serving | None:
         return None
     where = address(section.listen)
     sources = tuple(
-        Source(one.application, one.facility, tuple(one.addresses), one.charset, validate=one.validate)
+        Source(
+            one.application,
+            one.facility,
+            one.addresses,
+            one.charset,
+            one.certificate,
+            validate=one.validate,
+            numbered=one.numbered,
+        )
         for one in section.sources
     )
-    config = ListenerConfig(sources, host=where.host, port=where.port)
+    config = ListenerConfig(sources, host=where.host, port=where.port, vip_codes=frozenset(section.vip_codes))
     return Listener(config, gateway, gateway.store.recall, tls_of(gateway.settings, section.tls))
 
 

@@ -60,13 +60,16 @@ class Hl7Source(_Section, frozen=True, kw_only=True):
     application: str
     facility: str = ""
     addresses: tuple[str, ...] = ()
-    charset: str = ""
-    validate: bool = False
+    charset: str = ""  # over MSH-18
+    certificate: str = ""  # SHA-256 of its TLS client certificate
+    validate: bool = False  # check the structure by the standard's tables (extra `hl7v2`)
+    numbered: bool = True  # its visits have numbers
 
 
 class Hl7v2(_Section, frozen=True, kw_only=True):
     listen: str = "127.0.0.1:2575"
     sources: tuple[Hl7Source, ...] = ()
+    vip_codes: tuple[str, ...] = ()  # values of PV1-16 that mean a VIP; none: any value does
     tls: Tls | None = None
     allow_clear_text: bool = False
 
