@@ -41,6 +41,7 @@ __all__ = [
     "shelf_of",
     "trusted_keys",
     "unpack",
+    "write_whole",
 ]
 
 ARCHIVES = (".zip", ".tar", ".bundle")
@@ -122,12 +123,12 @@ class Shelf:
 
     def put(self, bundle: Bundle) -> None:
         """Keep a bundle. Raises Unavailable."""
-        _write(self._path(bundle.manifest.generation), pack(bundle))
+        write_whole(self._path(bundle.manifest.generation), pack(bundle))
 
     def activate(self, generation: int) -> State:
         """Note that a kept generation is in force, and let go of the oldest. Raises BundleError, Unavailable."""
         found = State(generation, max(generation, self.state().highest))
-        _write(self.state_file, json.dumps(asdict(found)).encode())
+        write_whole(self.state_file, json.dumps(asdict(found)).encode())
         for old in self.generations()[: -self._keep]:
             if old != generation:
                 self._path(old).unlink(missing_ok=True)
@@ -285,7 +286,7 @@ def _tar(data: bytes) -> Iterator[tuple[str, bytes]]:
                 raise BundleError("the archive holds something that is neither file nor folder")
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Whole or not at all, and on the disk before it is seen. Raises Unavailable."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
