@@ -82,8 +82,12 @@ def _gateway(commands: Commands) -> None:
 
 
 def _policy(commands: Commands) -> None:
-    for name, help in (("eval", "decide on a request"), ("explain", "say why a request is decided as it is")):
-        command = _command(commands, name, f"policy:{name}uate" if name == "eval" else "policy:explain", help)
+    for name, run, help in (
+        ("eval", "policy:evaluate", "decide on a request"),
+        ("explain", "policy:explain", "say why a request is decided as it is, and what smallest change would flip it"),
+        ("plan", "planning:plan", "say what is left to check on data, and what each protocol asks its peer for"),
+    ):
+        command = _command(commands, name, run, help)
         command.add_argument("-p", "--policies", action="append", default=[], help="policy files or folders")
         command.add_argument("-r", "--request", help="AuthZEN request as JSON; - reads standard input")
         command.add_argument("--facts", action="append", default=[], help="HL7 v2 messages to learn facts from first")
@@ -92,6 +96,8 @@ def _policy(commands: Commands) -> None:
         command.add_argument("-c", "--config", default="", help="take policies, directory and site from this file")
         if name == "explain":
             command.add_argument("--event", type=int, help="explain the decision of this audit event instead")
+        if name == "plan":
+            command.add_argument("--unknown", default="resource", help="what comes row by row, as resource,context.ip")
     schema = _command(commands, "schema", "policy:schema", "print the JSON Schema of a document kind")
     schema.add_argument("kind", help="PolicySet, PermissionMap, Vocabulary or PolicyTest")
 

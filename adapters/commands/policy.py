@@ -25,7 +25,7 @@ from spir.model.value import thaw
 if TYPE_CHECKING:
     from adapters.identity.directory import Directory
 
-__all__ = ["evaluate", "explain", "schema"]
+__all__ = ["Given", "evaluate", "explain", "given_of", "request_of", "schema"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Given:
 
 def evaluate(arguments: Namespace) -> int:
     """0 permit, 1 deny or conditional: a script may act on the exit code."""
-    given = _given(arguments)
-    decision = given.engine.decide(_request(arguments), given.facts, given.at)
+    given = given_of(arguments)
+    decision = given.engine.decide(request_of(arguments), given.facts, given.at)
     say(arguments, decision.to_json(), _lines(decision))
     return OK if decision.permitted else FINDING
 
@@ -59,8 +59,8 @@ def schema(arguments: Namespace) -> int:
 
 
 def _asked(arguments: Namespace) -> Explanation:
-    given = _given(arguments)
-    return given.engine.explain(_request(arguments), given.facts, given.at)
+    given = given_of(arguments)
+    return given.engine.explain(request_of(arguments), given.facts, given.at)
 
 
 def _recorded(arguments: Namespace) -> Explanation:
@@ -75,7 +75,8 @@ def _recorded(arguments: Namespace) -> Explanation:
     return engine.explain(request, at=at)
 
 
-def _given(arguments: Namespace) -> Given:
+def given_of(arguments: Namespace) -> Given:
+    """From the files and the moment on the command line. Raises SpirError for what cannot be read."""
     engine = _engine(arguments)
     at = moment(arguments.at) or engine.clock()
     return Given(engine, _facts(arguments, engine, at), at)
@@ -123,7 +124,8 @@ def _known(arguments: Namespace) -> tuple[Directory, PatientIdentifiers]:
     return directory, PatientIdentifiers({}, lenient=True)
 
 
-def _request(arguments: Namespace) -> Request:
+def request_of(arguments: Namespace) -> Request:
+    """The AuthZEN request of `-r`. Raises RequestError."""
     if not arguments.request:
         raise RequestError("no request is given", hint="use -r REQUEST.json, or -r - for standard input")
     try:
