@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import astuple, replace
+from dataclasses import asdict, astuple, replace
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
@@ -21,6 +21,8 @@ import adapters
 from adapters.activation import Event, InForce, Policies
 from adapters.audit.journal import Journal
 from adapters.audit.notary import Notary, NotaryConfig
+from adapters.authzen.port import Measure
+from adapters.authzen.service import Pdp, PdpConfig
 from adapters.backbone.embedded import Embedded, Options
 from adapters.dicom.proxy import Destination, Peer, Proxy, ProxyConfig
 from adapters.dicom.status import Status
@@ -35,14 +37,16 @@ from adapters.notify.courier import Courier
 from adapters.parts import identifiers_of, resolver_of, tls_of
 from adapters.settings import Settings, address
 from adapters.version import VERSION
+from spir.engine.explain import Explanation, explain
 from spir.engine.inputs import with_facts
 from spir.engine.ruleset import RuleSet
 from spir.engine.ruling import Judged, rule
 from spir.errors import DocumentError, Unavailable
 from spir.exchange import Credentials, Durable, Identity, Record
-from spir.model.facts import Fact, Key
+from spir.language.vocabulary import Vocabulary
+from spir.model.facts import Fact, Key, Snapshot
 from spir.model.identity import PatientIdentifiers
-from spir.model.request import Request
+from spir.model.request import Entity, Request
 from spir.record.event import AuditEvent, EventKind, Outcome
 
 __all__ = ["Gateway"]
@@ -200,6 +204,43 @@ class Gateway:
             case _:
                 return item
 
+    # -- adapters.authzen.port.PdpPort -------------------------------------------------------
+
+    @property
+    def bundle(self) -> str:
+        return self.rules.fingerprint
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.policies.current.documents.vocabulary
+
+    @property
+    def entities(self) -> Mapping[str, Entity]:
+        return self.directory.entities
+
+    @property
+    def resources(self) -> Mapping[str, Mapping[str, Entity]]:
+        return {}
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.store.facts.snapshot
+
+    def explain(self, request: Request) -> Explanation:
+        return explain(self.rules, request, self.snapshot, self.now())
+
+    def health(self) -> Mapping[str, str]:
+        """What is wrong, by part; empty if every answer is sound."""
+        stopped = {} if self.store.sound else {"database": "it cannot be written to"}
+        return {**self.problems, **stopped}
+
+    def measures(self) -> Iterable[Measure]:
+        yield Measure("spir_facts_revision", self.snapshot.revision, help="revision of the facts")
+        yield Measure("spir_audit_records", self.journal.size, kind="counter", help="records in the audit trail")
+        for outcome, number in asdict(self.courier.tally).items():
+            labels = {"outcome": outcome}
+            yield Measure("spir_notifications", number, labels, "counter", "notifications since the start")
+
     # -- the rest ----------------------------------------------------------------------------
 
     def facts(self, key: Key) -> tuple[Fact, ...]:
@@ -286,7 +327,23 @@ def _fhir(gateway: Gateway) -> Serving | None:
     return Facade(config, gateway, tls_of(gateway.settings, section.tls))
 
 
-_BUILDERS: Mapping[str, Callable[[Gateway], Serving | None]] = {"hl7v2": _hl7v2, "dicom": _dicom, "fhir": _fhir}
+def _pdp(gateway: Gateway) -> Serving | None:
+    section = gateway.settings.pdp
+    if section is None:
+        return None
+    where = address(section.listen)
+    config = PdpConfig(
+        host=where.host, port=where.port, socket=section.socket, pipelined=section.pipelined, open=section.open
+    )
+    return Pdp(config, gateway)
+
+
+_BUILDERS: Mapping[str, Callable[[Gateway], Serving | None]] = {
+    "hl7v2": _hl7v2,
+    "dicom": _dicom,
+    "fhir": _fhir,
+    "pdp": _pdp,
+}
 
 
 def _channels(settings: Settings) -> dict[str, Channel]:

@@ -137,7 +137,12 @@ class NotifySection(_Section, frozen=True, kw_only=True):
 
 
 class Pdp(_Section, frozen=True, kw_only=True):
+    """The decision point. `socket` and `pipelined` are paths of Unix sockets; `open` asks nobody who it is."""
+
     listen: str = "127.0.0.1:8181"
+    socket: str = ""
+    pipelined: str = ""
+    open: bool = False
 
 
 class Audit(_Section, frozen=True, kw_only=True):

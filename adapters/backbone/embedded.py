@@ -100,6 +100,11 @@ class Embedded:
         """The live facts: read its `snapshot`, never write to it."""
         return self._ledger.store
 
+    @property
+    def sound(self) -> bool:
+        """Whether the last transaction could be written; true before the first."""
+        return self._writer.sound
+
     async def write(self, work: Callable[[apsw.Connection], T]) -> T:
         """Run `work` on the writer's thread, in a transaction that others may share; back when it is durable.
 

@@ -76,6 +76,7 @@ class Writer:
         self._limit = limit
         self._patience = patience
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self.sound = True  # whether the last transaction could be written
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="spir-writer", daemon=True)
         self._thread.start()
@@ -150,8 +151,10 @@ class Writer:
             self._connection.execute("commit")
         except apsw.Error as error:
             self._roll_back()
+            self.sound = False
             _failed(batch, "the database cannot be written", error)
         else:
+            self.sound = True
             self._companion.publish()
 
     def _perform(self, job: _Job) -> None:
