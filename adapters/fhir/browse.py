@@ -14,6 +14,7 @@ from adapters.fhir.interaction import is_id
 from adapters.fhir.mask import Mask, Unmaskable, mask_paths
 from adapters.fhir.outcome import JSON, Refused, Response
 from adapters.fhir.paging import Cursor
+from adapters.fhir.patients import relative
 from adapters.fhir.peer import below, target
 from adapters.fhir.rows import Verdict, release_limit
 from adapters.fhir.search import CURSOR, MAX_PUSHED, Bounds, Search, looks_at_masked, narrow, read_search
@@ -29,6 +30,7 @@ from adapters.fhir.steps import (
     look_up,
     mask_of,
     permitted,
+    resolve,
     show,
 )
 from spir.model.obligation import Obligation
@@ -39,6 +41,10 @@ __all__ = ["search"]
 DEFAULT_COUNT = 50
 MAX_COUNT = 200
 REFILLS = 4  # further upstream pages for one answer
+MAX_SOUGHT = 16  # patients of one search that are looked up for its record alone
+
+# Parameters by which a caller asks for somebody, or for one thing of somebody's.
+_NAMING = frozenset(("_id", "identifier", "patient", "subject"))
 
 
 @dataclass(slots=True)
@@ -48,6 +54,7 @@ class _Harvest:
     wanted: int
     found: list[tuple[str, bytes]] = field(default_factory=list)
     patients: dict[str, None] = field(default_factory=dict)
+    sought: dict[str, None] = field(default_factory=dict)  # whom the caller named, and did not get to see
     obligations: dict[Obligation, None] = field(default_factory=dict)
     withheld: int = 0
     masked: int = 0
@@ -75,6 +82,8 @@ def search(call: Call, site: Site) -> Steps[Result]:
     start = yield from _start(call, site, asked, rulings, cursor)
     if start is not None and harvest.wanted > 0:
         rulings = yield from _gather(call, site, asked, harvest, start)
+    if not harvest.found and cursor is None:
+        yield from _note_sought(call, site, asked, harvest)
     return _result(call, site, asked, rulings, harvest, cursor)
 
 
@@ -148,6 +157,8 @@ def _take(site: Site, asked: Search, harvest: _Harvest, entry: Entry, verdict: V
         shown = show(site, entry, verdict, asked.view)
     if shown is None:
         harvest.withheld += 1
+        if any(name.partition(":")[0] in _NAMING for name, _ in asked.filters):
+            harvest.sought.update(dict.fromkeys(verdict.patients[:MAX_SOUGHT]))
         return True
     if harvest.full:
         return False
@@ -156,6 +167,30 @@ def _take(site: Site, asked: Search, harvest: _Harvest, entry: Entry, verdict: V
     harvest.obligations.update(dict.fromkeys(verdict.obligations))
     harvest.masked += shown.masked
     return True
+
+
+def _note_sought(call: Call, site: Site, asked: Search, harvest: _Harvest) -> Steps[None]:
+    """Whom a search named that has nothing to show: the trail of a patient has the attempts too, whether the search
+    was narrowed to others or there was nothing to find."""
+    logical: set[str] = set()
+    for name, value in asked.filters:
+        bare, _, modifier = name.partition(":")
+        kind = site.row(call).parameters[bare].type
+        for item in value.split(","):
+            if kind == "reference" and modifier != "missing":
+                target = relative(item)
+                if target is None and bare == "patient" and is_id(item):
+                    target = "Patient", item
+                logical |= {target[1]} if target is not None and target[0] == "Patient" else set()
+            elif asked.type == "Patient" and bare == "_id":
+                logical.add(item)
+            elif asked.type == "Patient" and bare == "identifier" and not modifier:
+                system, _, text = item.rpartition("|")
+                named = site.reading.identifiers.canonical(text, system) if system else None
+                harvest.sought.update({named: None} if named else {})
+    known = yield from resolve(call, site, frozenset(sorted(logical)[:MAX_SOUGHT]))
+    for ids in known.values():
+        harvest.sought.update(dict.fromkeys(sorted(ids)))
 
 
 def _looked_at(site: Site, asked: Search, verdict: Verdict) -> bool:
@@ -213,7 +248,7 @@ def _result(
         Response(200, body, (("Content-Type", JSON),)),
         Outcome.PARTIAL if partial else Outcome.SUCCESS,
         next(iter(rulings.values())),
-        tuple(harvest.patients),
+        tuple({**harvest.patients, **harvest.sought}),
         tuple(harvest.obligations),
         {
             "returned": len(harvest.found),

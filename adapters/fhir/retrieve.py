@@ -19,7 +19,7 @@ from adapters.fhir.interaction import is_id
 from adapters.fhir.outcome import JSON, NOT_FOUND, Response
 from adapters.fhir.rows import Verdict
 from adapters.fhir.search import View, read_view
-from adapters.fhir.steps import Call, Result, Rulings, Shown, Site, Steps, fetch, judged, permitted, show
+from adapters.fhir.steps import Call, Result, Rulings, Shown, Site, Steps, about, fetch, judged, permitted, show
 from spir.exchange import Ruling
 from spir.record.event import Outcome
 
@@ -46,21 +46,28 @@ def vread(call: Call, site: Site) -> Steps[Result]:
     current = yield from fetch(call)
     asked = yield from fetch(call, call.interaction.version)
     if current is None or asked is None:
-        return unseen(rulings, "absent")
+        found = [entry for entry in (current, asked) if entry is not None]
+        verdicts, rulings = yield from judged(call, site, found, "read")
+        return unseen(rulings, "absent", *verdicts)
     (now, then), rulings = yield from judged(call, site, [current, asked], "read")
     both = replace(
         then,
         admitted=now.admitted and then.admitted,
         obligations=tuple(dict.fromkeys((*now.obligations, *then.obligations))),
         paths=now.paths | then.paths,
-        patients=tuple(dict.fromkeys((*now.patients, *then.patients))),
+        patients=about((now, then)),
+        asked=now.asked or then.asked,
     )
     return _answered(call, site, asked, both, rulings, view)
 
 
-def unseen(rulings: Rulings, why: str) -> Result:
-    """The one 404; only the audit trail says why."""
-    return Result(NOT_FOUND, Outcome.REFUSED, next(iter(rulings.values())), detail={"unseen": why})
+def unseen(rulings: Rulings, why: str, *verdicts: Verdict) -> Result:
+    """The one 404; only the audit trail says why, and about whom: who is looked for in vain is found there."""
+    asked = next((verdict.asked for verdict in verdicts if verdict.asked is not None), None)
+    ruling = next(iter(rulings.values()))
+    if asked is not None:
+        ruling = next((one for one in rulings.values() if one.request.resource.type == asked.resource.type), ruling)
+    return Result(NOT_FOUND, Outcome.REFUSED, ruling, about(verdicts), detail={"unseen": why}, asked=asked)
 
 
 def completed(rulings: Rulings, verdict: Verdict) -> Ruling:
@@ -91,7 +98,7 @@ def version_of(meta: Any) -> str:
 def _answered(call: Call, site: Site, entry: Entry, verdict: Verdict, rulings: Rulings, view: View) -> Result:
     shown = show(site, entry, verdict, view)
     if shown is None:
-        return unseen(rulings, "not admitted" if not verdict.admitted else "not presentable")
+        return unseen(rulings, "not admitted" if not verdict.admitted else "not presentable", verdict)
     headers = headers_for(entry, shown)
     fresh = _unchanged(call, dict(headers))
     response = Response(304, b"", headers[1:]) if fresh else Response(200, shown.raw, headers)

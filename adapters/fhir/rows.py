@@ -21,6 +21,7 @@ from spir.engine.evaluate import free_attributes
 from spir.exchange import Ruling
 from spir.model.identity import PatientIdentifiers
 from spir.model.obligation import Obligation, unmet
+from spir.model.request import Request
 
 __all__ = ["UNDERSTOOD", "Judge", "Part", "Reading", "Verdict", "release_limit"]
 
@@ -77,16 +78,15 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`paths`: what is masked. `where`: contained resources to be cut out. `patients`: for the audit trail."""
+    """`paths`: what is masked. `where`: contained resources to be cut out. `patients`: for the audit trail, of what
+    is not admitted too; `asked` is then the question that was answered with no, as far as there was one."""
 
     admitted: bool
     obligations: tuple[Obligation, ...] = ()
     patients: tuple[str, ...] = ()
     paths: frozenset[str] = frozenset()
     where: Cut | None = None
-
-
-REFUSED = Verdict(False)
+    asked: Request | None = None
 
 
 @dataclass(slots=True)
@@ -115,7 +115,7 @@ class Judge:
         if not found.admitted or not inner:
             return found
         if not isinstance(whole.resource["contained"], list):
-            return REFUSED
+            return Verdict(False, patients=found.patients)
         return self._with_contained(found, whole, inner)
 
     def _with_contained(self, found: Verdict, whole: Part, inner: list[Part]) -> Verdict:
@@ -144,20 +144,39 @@ class Judge:
 
     def _anew(self, part: Part, patients: tuple[str | None, ...], asked: tuple[str, ...] | None) -> Verdict:
         """`asked`: the properties to look for; None for all of them."""
+        named = tuple(id for id in patients if id is not None)
         if part.row is None:
-            return REFUSED
+            return Verdict(False, patients=named)
         obligations: dict[Obligation, None] = {}
         for kind in part.kinds:
             ruling = self.rulings.get(kind)
             if ruling is None or ruling.decision.denied:
-                return REFUSED
+                return Verdict(False, patients=named, asked=self._question(ruling, part, kind, patients))
             obligations.update(dict.fromkeys(ruling.decision.obligations))
             for row in self._rows(part, kind, patients, asked):
                 admission = ruling.admit(row, id=str(part.resource.get("id", "")))
                 if not admission.admitted:
-                    return REFUSED
+                    return Verdict(False, patients=named, asked=self._question(ruling, part, kind, patients, row))
                 obligations.update(dict.fromkeys(admission.obligations))
-        return _bound(tuple(obligations), tuple(id for id in patients if id is not None))
+        return _bound(tuple(obligations), named)
+
+    def _question(
+        self,
+        ruling: Ruling | None,
+        part: Part,
+        kind: str,
+        patients: tuple[str | None, ...],
+        row: Mapping[str, Any] | None = None,
+    ) -> Request | None:
+        """The question about this resource in full, so that the record of a refusal can be explained. `row`: the
+        one that was not admitted, if any was judged.
+
+        Only for resources that are judged one by one: of those of a search nobody asks it.
+        """
+        if ruling is None or self.many:
+            return None
+        first = next(self._rows(part, kind, patients, None)) if row is None else row
+        return ruling.request.completed(first, str(part.resource.get("id", "")))
 
     def _rows(
         self, part: Part, kind: str, patients: tuple[str | None, ...], asked: tuple[str, ...] | None
@@ -198,11 +217,11 @@ def _bound(obligations: tuple[Obligation, ...], patients: tuple[str, ...]) -> Ve
     if not obligations:
         return Verdict(True, (), patients)
     if unmet(obligations, UNDERSTOOD) or any(item.type == "limit" and release_limit(item) < 1 for item in obligations):
-        return REFUSED
+        return Verdict(False, patients=patients)
     try:
         return Verdict(True, obligations, patients, mask_paths(obligations))
     except Unmaskable:
-        return REFUSED
+        return Verdict(False, patients=patients)
 
 
 def _asked(ruling: Ruling) -> frozenset[str]:

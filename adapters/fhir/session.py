@@ -78,8 +78,10 @@ def _interaction(call: Call, site: Site) -> Steps[Result]:
 
 
 def _refused(error: Refused) -> Result:
-    ruling = error.ruling if isinstance(error, Denied) else None
-    return Result(refusal(error), Outcome.REFUSED, ruling, detail={"refused": error.code})
+    detail = {"refused": error.code}
+    if isinstance(error, Denied):
+        return Result(refusal(error), Outcome.REFUSED, error.ruling, error.patients, detail=detail)
+    return Result(refusal(error), Outcome.REFUSED, detail=detail)
 
 
 def _failed(error: SpirError) -> Result:

@@ -39,6 +39,7 @@ __all__ = [
     "Shown",
     "Site",
     "Steps",
+    "about",
     "as_entry",
     "ask",
     "audit_event",
@@ -49,6 +50,7 @@ __all__ = [
     "look_up",
     "mask_of",
     "permitted",
+    "resolve",
     "show",
 ]
 
@@ -105,14 +107,24 @@ class Result:
     patients: tuple[str, ...] = ()
     obligations: tuple[Obligation, ...] = ()
     detail: Mapping[str, Any] = field(default_factory=dict)
+    asked: Request | None = None  # what the record says was asked, if it is not the ruling's request
 
 
 class Denied(Refused):
-    """Refused by a decision, which the audit trail shows."""
+    """Refused by a decision, which the audit trail shows, with the `patients` it was about as far as they are known."""
 
-    def __init__(self, ruling: Ruling | None, status: int, code: str, message: str, hint: str = ""):
+    def __init__(
+        self,
+        ruling: Ruling | None,
+        status: int,
+        code: str,
+        message: str,
+        hint: str = "",
+        verdicts: Iterable[Verdict] = (),
+    ):
         super().__init__(status, code, message, hint=hint)
         self.ruling = ruling
+        self.patients = about(verdicts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +133,11 @@ class Shown:
 
     raw: bytes
     masked: bool
+
+
+def about(verdicts: Iterable[Verdict]) -> tuple[str, ...]:
+    """The patients of these verdicts, admitted or not, each once."""
+    return tuple(dict.fromkeys(patient for verdict in verdicts for patient in verdict.patients))
 
 
 def decide(call: Call, verb: str, kinds: Iterable[str]) -> Steps[dict[str, Ruling]]:
@@ -184,7 +201,7 @@ def judged(call: Call, site: Site, entries: Sequence[Entry], verb: str) -> Steps
     """A verdict on each entry, by rulings made now."""
     looked = [site.reading.parts(entry.resource) for entry in entries]
     logical = frozenset[str]().union(*(part.patients.logical for parts in looked for part in parts))
-    known = yield from _resolve(call, site, logical)
+    known = yield from resolve(call, site, logical)
     kinds = frozenset(site.row(call).types).union(*(part.kinds for parts in looked for part in parts))
     rulings = yield from decide(call, verb, kinds)
     judge = Judge(site.reading, rulings, known, many=len(entries) > 2)
@@ -265,7 +282,7 @@ def audit_event(call: Call, result: Result) -> AuditEvent:
         outcome=result.outcome,
         patients=result.patients,
         decision=None if ruling is None else ruling.decision,
-        request=None if ruling is None else ruling.request,
+        request=None if ruling is None else result.asked or ruling.request,
         detail={"interaction": asked.verb.value, "type": asked.type, "status": result.response.status, **result.detail},
     )
 
@@ -274,7 +291,7 @@ def _usable(ruling: Ruling) -> bool:
     return not ruling.decision.denied and not unmet(ruling.decision.obligations, UNDERSTOOD)
 
 
-def _resolve(call: Call, site: Site, logical: frozenset[str]) -> Steps[Mapping[str, frozenset[str]]]:
+def resolve(call: Call, site: Site, logical: frozenset[str]) -> Steps[Mapping[str, frozenset[str]]]:
     """Canonical ids by logical id of these patients, as far as the upstream knows them."""
     generation = site.known.generation
     known = site.known.ids(logical, call.now)

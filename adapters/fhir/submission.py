@@ -86,10 +86,13 @@ def refuse_masked(site: Site, resource: Any, ruling: Ruling, *verdicts: Verdict)
     except (Unmaskable, document.Malformed):
         masked = True
     if masked:
-        raise Denied(ruling, 403, "security", "the body holds an element that is masked for you", "leave it out")
+        text = "the body holds an element that is masked for you"
+        raise Denied(ruling, 403, "security", text, "leave it out", verdicts)
 
 
-def refuse_invisible(call: Call, site: Site, ruling: Ruling, resource: Any, known: frozenset[str]) -> Steps[None]:
+def refuse_invisible(
+    call: Call, site: Site, ruling: Ruling, resource: Any, known: frozenset[str], verdict: Verdict
+) -> Steps[None]:
     """Raises Denied (403) for a reference to what the caller may not see, alike whether it is there or not.
 
     The resource's own patients have been judged with it, and a directory holds no patient's data.
@@ -106,9 +109,9 @@ def refuse_invisible(call: Call, site: Site, ruling: Ruling, resource: Any, know
             continue
         row = site.reading.tables.types.get(target[0])
         if row is None:
-            raise forbidden(ruling, "the body refers to a type that is not served")
+            raise forbidden(ruling, "the body refers to a type that is not served", verdict)
         if not row.directory and not (yield from _seen(call, site, target)):
-            raise forbidden(ruling, "the body refers to what is not there, or not for you")
+            raise forbidden(ruling, "the body refers to what is not there, or not for you", verdict)
 
 
 def _seen(call: Call, site: Site, target: tuple[str, str]) -> Steps[bool]:
@@ -159,6 +162,6 @@ def check_valid(site: Site, type: str, raw: bytes) -> None:
         raise Refused(422, "invariant", f"the body is no valid resource of R4: {wrong}")
 
 
-def forbidden(ruling: Ruling, message: str) -> Denied:
-    """403, because of a decision."""
-    return Denied(ruling, 403, "forbidden", message)
+def forbidden(ruling: Ruling, message: str, *verdicts: Verdict) -> Denied:
+    """403, because of a decision; `verdicts` say whom it was about."""
+    return Denied(ruling, 403, "forbidden", message, verdicts=verdicts)

@@ -66,9 +66,9 @@ def create(call: Call, site: Site) -> Steps[Result]:
     (readable,), _ = yield from judged(call, site, [entry], "read")
     ruling = completed(rulings, verdict)
     if not verdict.admitted or verdict.where:
-        raise forbidden(ruling, "this resource is not yours to create")
+        raise forbidden(ruling, "this resource is not yours to create", verdict)
     refuse_masked(site, entry.resource, ruling, verdict, readable)
-    yield from refuse_invisible(call, site, ruling, entry.resource, frozenset())
+    yield from refuse_invisible(call, site, ruling, entry.resource, frozenset(), verdict)
     check_valid(site, row.fhir, entry.raw)
     yield from _intend(call, ruling, verdict)
     heard = yield from ask("POST", row.fhir, entry.raw)
@@ -90,13 +90,13 @@ def update(call: Call, site: Site) -> Steps[Result]:
         raise Refused(400, "invalid", "the body's id is not that of the URL")
     stored, readable, ruling, before = yield from _stored(call, site, rulings)
     if stored is None:
-        return unseen(rulings, "absent or not admitted")
+        return unseen(rulings, "absent or not admitted", *([readable] if readable else []))
     after = _after(site, given, stored, ruling, before, readable)
     (verdict,), _ = yield from judged(call, site, [after], "update")
     if not verdict.admitted or _foreign(verdict, readable, given, stored, after):
-        raise forbidden(ruling, "this resource is not yours to change in this way")
+        raise forbidden(ruling, "this resource is not yours to change in this way", verdict, before)
     refuse_masked(site, given.resource, ruling, verdict)
-    yield from refuse_invisible(call, site, ruling, after.resource, references(stored.resource))
+    yield from refuse_invisible(call, site, ruling, after.resource, references(stored.resource), verdict)
     check_valid(site, row.fhir, after.raw)
     yield from _intend(call, ruling, verdict)
     path = f"{row.fhir}/{call.interaction.id}"
@@ -112,9 +112,9 @@ def delete(call: Call, site: Site) -> Steps[Result]:
     row = site.row(call)
     yield from permitted(call, "delete", row)
     rulings: Rulings = yield from permitted(call, "read", row)
-    stored, _, ruling, verdict = yield from _stored(call, site, rulings)
+    stored, readable, ruling, verdict = yield from _stored(call, site, rulings)
     if stored is None:
-        return unseen(rulings, "absent or not admitted")
+        return unseen(rulings, "absent or not admitted", *([readable] if readable else []))
     yield from _intend(call, ruling, verdict)
     heard = yield from ask("DELETE", f"{row.fhir}/{call.interaction.id}", if_match=_version(stored))
     _changed(call, site)
@@ -125,22 +125,22 @@ def delete(call: Call, site: Site) -> Steps[Result]:
 
 
 def _stored(call: Call, site: Site, rulings: Rulings) -> Steps[tuple[Any, Any, Any, Any]]:
-    """(entry, verdict on reading, ruling, verdict on this verb); (None, ...) if it cannot be seen.
+    """(entry, verdict on reading, ruling, verdict on this verb); no entry if it cannot be seen, no verdict
+    either if it is not there.
 
     Raises Denied (403) if it may be read but not changed, Refused (412) if the
     caller's If-Match names another version.
     """
-    nothing = (None, None, None, None)
     stored = yield from fetch(call)
     if stored is None:
-        return nothing
+        return None, None, None, None
     (readable,), _ = yield from judged(call, site, [stored], "read")
     if show(site, stored, readable, View()) is None:
-        return nothing
+        return None, readable, None, None
     (verdict,), rulings = yield from judged(call, site, [stored], call.interaction.verb.operation)
     ruling = completed(rulings, verdict)
     if not verdict.admitted:
-        raise forbidden(ruling, "this resource is not yours to change")
+        raise forbidden(ruling, "this resource is not yours to change", verdict)
     wanted, version = call.headers.get("if-match"), _version(stored)
     if wanted is not None and wanted.strip().removeprefix("W/").strip('"') != version:
         raise Refused(412, "conflict", "the resource has another version now", hint="read it again")
@@ -154,7 +154,7 @@ def _after(site: Site, given: Entry, stored: Entry, ruling: Ruling, before: Verd
     try:
         where = hidden(site, stored, both)
     except Unmaskable:
-        raise forbidden(ruling, "this write cannot be masked as the policy demands") from None
+        raise forbidden(ruling, "this write cannot be masked as the policy demands", before) from None
     parts = document.members(restored(stored.raw, where, given.raw))
     put_meta(parts, given.resource.get("meta"), stored.resource.get("meta") or {})
     return composed(document.join(parts))
