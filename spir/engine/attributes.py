@@ -32,6 +32,9 @@ class NoFacts:
     def next_change(self, key: Key, attribute: str, at: datetime) -> datetime | None:
         return None
 
+    def next_who(self, kind: str, attribute: str, value: Value, at: datetime) -> datetime | None:
+        return None
+
 
 class Attributes:
     """Callable: path -> value or Unknown. Remembers what it looked up, since one request asks often."""

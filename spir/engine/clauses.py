@@ -147,10 +147,10 @@ def _without_included(clauses: tuple[Clause, ...]) -> tuple[Clause, ...]:
 
 def _implies(group: tuple[Atom, ...], listed: Mapping[Any, Value] | None, wanted: Atom) -> bool:
     """Whether every value that meets the group meets the wanted atom, all on one attribute."""
-    if any(_identity(atom) == _identity(wanted) for atom in group):
-        return True
     if listed is not None:
         return _all_meet(listed, wanted)
+    if any(_identity(atom) == _identity(wanted) for atom in group):
+        return True
     given = [part for atom in group for part in _parts(atom)]
     return all(any(_entails(atom, part) for atom in given) for part in _parts(wanted))
 
@@ -181,6 +181,8 @@ def _listed(group: tuple[Atom, ...]) -> dict[Any, Value] | None:
 def _values(atom: Atom) -> dict[Any, Value] | None:
     """What an `==` or `in` admits, by `_key`; None where equal and the same are not one."""
     values = atom.value if atom.op == "in" and isinstance(atom.value, tuple) else (atom.value,)
+    if all(value.__class__ is str for value in values):  # most are, and ids may be many
+        return dict(zip(values, values, strict=True))
     try:
         return {_key(value): value for value in values} if all(map(_is_exact, values)) else None
     except Invalid:
@@ -192,7 +194,7 @@ def _key(value: Value) -> Any:
         return "timestamp", instant(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return "number", value
-    return type(value).__name__, value
+    return value if isinstance(value, str) else (type(value).__name__, value)
 
 
 def _is_exact(value: Value) -> bool:

@@ -61,6 +61,7 @@ class _Judge:
         if conflict is not None:
             left = FALSE
         denied, permitted = left == FALSE, left == TRUE
+        relations = Relations(self.view, self.at)
         reasons = (conflict,) if conflict else self.reasons(items, layers) if denied else ()
         if denied:
             residual = Residual(FALSE, ())
@@ -68,7 +69,7 @@ class _Judge:
             residual = ADMIT_ALL
         else:
             terms = ((grant.source.rule.policy.id, condition) for grant, condition in grants)
-            residual = Residual(left, clauses(terms, common, Relations(self.view, self.at)))
+            residual = Residual(left, clauses(terms, common, relations))
         return Decision(
             Effect.DENY if denied else Effect.PERMIT if permitted else Effect.CONDITIONAL,
             self.request.operation,
@@ -80,7 +81,7 @@ class _Judge:
             unknowns=self.lacks(items),
             bundle=self.rules.fingerprint,
             facts=self.view.revision,
-            valid_until=valid_until(self.rules, self.request, self.lookup, self.scope),
+            valid_until=relations.until(valid_until(self.rules, self.request, self.lookup, self.scope)),
         )
 
     def settled(self, condition: Condition) -> Condition:

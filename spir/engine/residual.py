@@ -16,7 +16,7 @@ Three steps, each exact for strong Kleene logic:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import product
 from types import MappingProxyType
@@ -160,14 +160,22 @@ _REBUILD: Mapping[type, Callable[[Any, Callable[[Condition], Condition]], Condit
 
 @dataclass(frozen=True, slots=True)
 class Relations:
-    """Reverse look-up: which patients have this value, at this moment."""
+    """Reverse look-up: which patients have this value, at this moment. It remembers what it was asked."""
 
     view: View
     at: datetime
+    asked: dict[tuple[str, Literal], None] = field(default_factory=dict, compare=False)
 
     def patients(self, attribute: str, values: Iterable[Value]) -> tuple[str, ...]:
+        values = tuple(values)
+        self.asked.update(dict.fromkeys((attribute, Literal(value)) for value in values))
         found = (self.view.who("patient", attribute, value, self.at) for value in values)
         return tuple(sorted(frozenset().union(*found)))
+
+    def until(self, end: datetime | None) -> datetime | None:
+        """The end of a decision that was given these answers: `end`, or when one of them changes before."""
+        edges = [self.view.next_who("patient", name, asked.value, self.at) for name, asked in self.asked]
+        return min((edge for edge in (end, *edges) if edge is not None), default=None)
 
 
 # A conjunction in the making: its atoms, and whether they say all of it.

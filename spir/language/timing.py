@@ -15,7 +15,7 @@ from spir.language.values.functions import FUNCTIONS, read_arguments
 from spir.language.values.operators import Invalid, instant
 from spir.language.values.scalars import read_zone
 from spir.language.walk import children, nodes
-from spir.model.condition import Arithmetic, Attribute, Call, Compare, Condition, Literal
+from spir.model.condition import Arithmetic, Attribute, Call, Compare, Comprehension, Condition, Literal
 from spir.model.value import Unknown, Value
 
 __all__ = ["next_change"]
@@ -36,7 +36,8 @@ def next_change(condition: Condition, now: datetime, zone: tzinfo, resolve: Reso
     """The earliest moment after `now` at which it could change by itself; None for never.
 
     `resolve` gives the value that a part has now, for the parts that do not
-    look at the clock themselves. Where it gives Unknown, the part stays so.
+    look at the clock themselves. Where it gives Unknown, the part stays so,
+    unless that is deferred: a row is then measured by the moment it is asked at.
     """
     now = instant(now)
     moments = [moment for moment in _moments(condition, now, zone, resolve) if moment is not None]
@@ -55,6 +56,10 @@ def _moments(node: Condition, now: datetime, zone: tzinfo, resolve: Resolve) -> 
             yield _crossing(op, left, right, now, resolve)
         case Attribute():
             yield now + TICK  # the clock itself, used in a way not understood here
+        case Comprehension(_, over, _, body, result):
+            yield from _moments(over, now, zone, resolve)
+            if any(part is not None and looks_at_clock(part) for part in (body, result)):
+                yield now + TICK  # what its variable stands for is not known here
         case _:
             for child in children(node):
                 yield from _moments(child, now, zone, resolve)
@@ -93,7 +98,7 @@ def _crossing(op: str, left: Condition, right: Condition, now: datetime, resolve
     assert found is not None
     shift, target = resolve(found[0]), resolve(still)
     if isinstance(shift, Unknown) or isinstance(target, Unknown):
-        return None
+        return _unresolved(now, shift, target)
     try:
         edge = _edge(target, shift, found[1])
     except (Invalid, OverflowError):
@@ -101,6 +106,11 @@ def _crossing(op: str, left: Condition, right: Condition, now: datetime, resolve
     if edge is None:
         return now + TICK
     return edge if edge > now else edge + TICK if edge == now else None
+
+
+def _unresolved(now: datetime, *values: Value | Unknown) -> datetime | None:
+    """What will come row by row is measured by the clock of this very moment; what is unknown stays so."""
+    return now + TICK if any(isinstance(value, Unknown) and value.deferred for value in values) else None
 
 
 def _edge(target: Value, shift: Value, sign: int) -> datetime | None:
@@ -133,7 +143,7 @@ _CALLS: Mapping[str, Callable[[datetime, tzinfo, list[Any]], datetime | None]] =
 def _call(name: str, now: datetime, zone: tzinfo, arguments: list[Value | Unknown]) -> datetime | None:
     known = [argument for argument in arguments if not isinstance(argument, Unknown)]
     if len(known) < len(arguments):
-        return None  # unknown now, and unknown later
+        return _unresolved(now, *arguments)
     if None in known:
         return now + TICK
     try:

@@ -163,6 +163,8 @@ class View(Protocol):
 
     def next_change(self, key: Key, attribute: str, at: datetime) -> datetime | None: ...
 
+    def next_who(self, kind: str, attribute: str, value: Value, at: datetime) -> datetime | None: ...
+
 
 S = TypeVar("S")
 Slot: TypeAlias = tuple[str, str]  # (attribute, part)
@@ -233,14 +235,20 @@ class Snapshot:
 
     def who(self, kind: str, attribute: str, value: Value, at: datetime) -> frozenset[str]:
         """Ids of `kind` whose `attribute` is `value`, or a list that holds it; merged names included."""
-        entry = (attribute, value)
-        found = {
-            key
-            for key in _members(self.index[_shard(entry)].get(entry, frozenset()))
-            if key[0] == kind and self._has(key, attribute, value, at)
-        }
+        found = {key for key in self._holders(kind, attribute, value) if self._has(key, attribute, value, at)}
         names = {prior[1] for prior in self.aliases if self.resolve(prior) in found}
         return frozenset(key[1] for key in found) | names
+
+    def next_who(self, kind: str, attribute: str, value: Value, at: datetime) -> datetime | None:
+        """When `who` may answer otherwise by itself: a fact of one that has or had the value begins or ends."""
+        edges = (self.next_change(key, attribute, at) for key in self._holders(kind, attribute, value))
+        return min((edge for edge in edges if edge is not None), default=None)
+
+    def _holders(self, kind: str, attribute: str, value: Value) -> Iterator[Key]:
+        """Keys with any fact of this value, whether it holds now or not."""
+        entry = (attribute, value)
+        members = _members(self.index[_shard(entry)].get(entry, frozenset()))
+        return (key for key in members if key[0] == kind)
 
     def _has(self, key: Key, attribute: str, value: Value, at: datetime) -> bool:
         held = self.get(key, attribute, at)
