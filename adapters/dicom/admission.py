@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 
 from adapters.dicom.negotiation import own_user
 from adapters.dicom.pdu import (
@@ -24,6 +23,7 @@ from adapters.dicom.pdu import (
 from adapters.dicom.tables import Service, tables
 from spir.errors import DocumentError
 from spir.exchange import Credentials, UserIdentity
+from spir.model.address import lies_in, networks_of
 
 __all__ = ["Peer", "accepted", "credentials_of", "is_known", "lookup_context", "offered", "refused", "upstream_request"]
 
@@ -41,21 +41,10 @@ class Peer:
     def __post_init__(self) -> None:
         if not self.addresses:
             raise DocumentError(f"the DICOM peer `{self.ae_title}` has no addresses", hint="say where it calls from")
-        for address in self.addresses:
-            try:
-                ip_network(address, strict=False)
-            except ValueError as error:
-                raise DocumentError(
-                    f"`{address}` is no address or network", hint="as 10.1.2.3 or 10.1.2.0/24"
-                ) from error
+        networks_of(self.addresses)
 
     def calls_from(self, address: str) -> bool:
-        try:
-            caller = ip_address(address)
-        except ValueError:
-            return False
-        mapped = getattr(caller, "ipv4_mapped", None)
-        return any((mapped or caller) in ip_network(one, strict=False) for one in self.addresses)
+        return lies_in(address, networks_of(self.addresses))
 
 
 def is_known(peers: Iterable[Peer], ae_title: str, address: str) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 
-from spir.errors import DocumentError
+from spir.model.address import lies_in, networks_of
 
 __all__ = ["Source", "admitted", "matching"]
 
@@ -34,12 +33,7 @@ class Source:
     numbered: bool = True
 
     def __post_init__(self) -> None:
-        for address in self.addresses:
-            try:
-                ip_network(address, strict=False)
-            except ValueError:
-                hint = "write 10.1.2.3 or 10.1.0.0/16"
-                raise DocumentError(f"`{address}` is neither an address nor a network", hint=hint) from None
+        networks_of(self.addresses)
 
     @property
     def name(self) -> str:
@@ -50,12 +44,7 @@ class Source:
         """Whether a peer at `address`, with this DER certificate if it showed one, may be this source."""
         if self.certificate and _fingerprint(self.certificate) != hashlib.sha256(certificate).hexdigest():
             return False
-        try:
-            here = ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        here = getattr(here, "ipv4_mapped", None) or here
-        return any(here in ip_network(place, strict=False) for place in self.addresses)
+        return lies_in(address, networks_of(self.addresses))
 
 
 def admitted(sources: Iterable[Source], address: str, certificate: bytes = b"") -> tuple[Source, ...]:

@@ -45,6 +45,10 @@ class Certificate:
         return tuple(name for name in (f"sha256:{self.fingerprint}", self.spiffe, self.name) if name)
 
 
+# What the parser raises for bytes that are no certificate; InvalidVersion is no ValueError.
+UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, x509.UnsupportedGeneralNameType, x509.DuplicateExtension)
+
+
 @lru_cache(maxsize=256)
 def read_certificate(der: bytes) -> Certificate:
     """Raises Unauthenticated."""
@@ -54,7 +58,7 @@ def read_certificate(der: bytes) -> Certificate:
         found = x509.load_der_x509_certificate(der)
         name, uris = found.subject.rfc4514_string(), _uris(found)
         begins, ends = found.not_valid_before_utc, found.not_valid_after_utc
-    except (ValueError, TypeError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         raise Unauthenticated("the client certificate cannot be read") from error
     digest = sha256(der).digest()
     # An X.509-SVID has exactly one URI; with several, nobody can say which one is meant.

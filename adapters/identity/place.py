@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from adapters.identity.certificate import Certificate, canonical_name
 from spir.errors import DocumentError
+from spir.model.address import Network, lies_in, networks_of
 
 __all__ = ["Peer", "Place", "Source", "is_ae_title", "matching"]
 
@@ -20,16 +20,13 @@ __all__ = ["Peer", "Place", "Source", "is_ae_title", "matching"]
 class Place:
     """Addresses and networks (CIDR), and certificates if the connection must have one. No address: nowhere."""
 
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    networks: tuple[Network, ...] = ()
     certificates: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, addresses: Iterable[str], certificates: Iterable[str] = ()) -> Place:
         """Raises DocumentError."""
-        try:
-            networks = tuple(ip_network(text) for text in addresses)
-        except ValueError as error:
-            raise DocumentError(f"{error}", hint="write an address or a network, as 10.0.0.0/8") from error
+        networks = networks_of(addresses)
         names = [(text, canonical_name(text)) for text in certificates]
         if wrong := [text for text, name in names if name is None]:
             raise DocumentError(f"`{wrong[0]}` names no certificate", hint="sha256:..., spiffe://... or CN=...")
@@ -37,15 +34,9 @@ class Place:
 
     def admits(self, address: str, certificate: Certificate | None) -> bool:
         """Whether a connection is from here. An IPv4 address inside IPv6 counts as itself."""
-        try:
-            found = ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-            found = found.ipv4_mapped
         if self.certificates and not (certificate and self.certificates.intersection(certificate.names)):
             return False
-        return any(found in network for network in self.networks)
+        return lies_in(address, self.networks)
 
 
 @dataclass(frozen=True, slots=True)
