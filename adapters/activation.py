@@ -34,6 +34,7 @@ __all__ = ["Event", "Gate", "InForce", "Policies", "Prepare", "Stamps"]
 log = logging.getLogger("spir.policies")
 
 POLL, SETTLE = 0.5, 0.1  # seconds
+LONGEST = 128  # characters of a problem in the trail
 SWITCH = 0.0002  # seconds after which a thread that builds gives way
 
 # Raises DocumentError or BundleError for rules that may not come into force.
@@ -86,6 +87,7 @@ class Policies:
         self._prepare = prepare
         self._library = Library(default_vocabulary())
         self._stamps: Stamps = {}
+        self._early: dict[str, SpirError] = {}  # what failed before there was a trail
         self._turn = asyncio.Lock()
         self._current: InForce | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -112,6 +114,7 @@ class Policies:
             if kept is None:
                 raise
             self._fail("policies", error)
+            self._early["policies"] = error
             source, found = kept, self._built(kept, directory)
         self._keep(source)
         self._activate(source)
@@ -121,8 +124,8 @@ class Policies:
     async def begin(self, record: Record, swap: Callable[[InForce], None]) -> None:
         """From now on record and swap; watch the files if the settings say so."""
         self._record, self._swap = record, swap
-        for part, problem in self.problems.items():
-            await record(Event(f"{part}-refused", False, {"problem": problem}))
+        for part, error in self._early.items():
+            await record(Event(f"{part}-refused", False, {"problem": _short(error)}))
         if self.settings.policy.watch:
             self._watching = asyncio.create_task(self._watch())
 
@@ -183,14 +186,14 @@ class Policies:
     async def _refuse(self, part: str, error: SpirError) -> None:
         self._fail(part, error)
         try:
-            await self._record(Event(f"{part}-refused", False, {"problem": str(error)}))
+            await self._record(Event(f"{part}-refused", False, {"problem": _short(error)}))
         except SpirError as failure:
-            log.error("that the %s were refused was not recorded: %s", part, failure)
+            log.error("%s refused, and that was not recorded: %s", part, failure)
 
     def _fail(self, part: str, error: SpirError) -> None:
         self.failures += 1
         self.problems[part] = str(error)
-        log.error("the %s were not reloaded: %s", part, error)
+        log.error("%s not reloaded: %s", part, error)
 
     # -- reading, in whichever thread --------------------------------------------------------
 
@@ -297,6 +300,13 @@ def _details(found: InForce) -> Mapping[str, Any]:
     if found.generation:
         said |= {"generation": found.generation, "signer": found.signer}
     return said
+
+
+def _short(error: SpirError) -> str:
+    """What the trail takes: where and what, without the way to the file and the advice."""
+    where = error.location
+    place = f"{Path(where.file).name}:{where.line}:{where.column}: " if where else ""
+    return f"{place}{error.message}"[:LONGEST]
 
 
 def _ours(error: Exception) -> SpirError:

@@ -28,6 +28,7 @@ from adapters.dicom.proxy import Destination, Peer, Proxy, ProxyConfig
 from adapters.dicom.status import Status
 from adapters.fhir.facade import Facade, FacadeConfig
 from adapters.fhir.upstream import UpstreamConfig
+from adapters.gates import PolicyTests
 from adapters.hl7v2.listener import Listener, ListenerConfig
 from adapters.hl7v2.source import Source
 from adapters.identity.directory import Directory
@@ -96,7 +97,7 @@ class Gateway:
         if getattr(adapters, "OWNER", "") != "spir-suite":
             raise Unavailable("another distribution has overwritten `adapters`", hint="run `spir doctor`")
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        policies = Policies(settings)
+        policies = Policies(settings, (PolicyTests(settings),))
         documents = policies.load().documents
         journal = Journal.open(settings.data)
         store = Embedded.open(

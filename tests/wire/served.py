@@ -43,6 +43,11 @@ class Served:
             self._child.kill()
 
     @property
+    def pid(self) -> int:
+        assert self._child is not None
+        return self._child.pid
+
+    @property
     def log(self) -> str:
         return (self.folder / "gateway.log").read_text("utf-8", "replace")
 
