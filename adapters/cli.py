@@ -108,6 +108,9 @@ def _authoring(commands: Commands) -> None:
     test.add_argument("--junit", default="", metavar="FILE", help="write the results as JUnit XML, too")
     test.add_argument("--fail-under", type=float, default=0.0, metavar="N", help="fail below this coverage in percent")
     test.add_argument("--directory", default="", help="staff directory, for tests that name none")
+    fmt = _command(commands, "fmt", "formatting:fmt", "write documents in their canonical form; comments are kept")
+    fmt.add_argument("paths", nargs="+", metavar="PATH", help="documents, or folders with them")
+    fmt.add_argument("--check", action="store_true", help="change nothing; exit 1 if something would change")
 
 
 def _operations(commands: Commands) -> None:
