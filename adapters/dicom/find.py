@@ -8,14 +8,15 @@ withheld, not an error: the others may still be shown.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 from adapters.dicom import resolve
 from adapters.dicom.dataset import DataSet, DatasetError
-from adapters.dicom.identifier import UNIQUE, Query, read_find
+from adapters.dicom.identifier import UNIQUE, Query, is_wild, read_find
 from adapters.dicom.message import CCancelRq, CFindRq, CFindRsp, is_pending
 from adapters.dicom.query import narrow, request_for
-from adapters.dicom.resolve import MODALITY, PATIENT_ID, SERIES_UID, SOP_CLASS, STUDY_UID, Budget
+from adapters.dicom.resolve import ISSUER, MODALITY, PATIENT_ID, SERIES_UID, SOP_CLASS, STUDY_UID, Budget
 from adapters.dicom.rows import CARRIED_OUT, Judge, Shown
 from adapters.dicom.session import (
     Call,
@@ -30,10 +31,11 @@ from adapters.dicom.session import (
     conclude,
     guarded,
     outcome_of,
+    renewed,
 )
 from adapters.dicom.status import Status
 from adapters.dicom.tables import Level, Service
-from spir.errors import PeerError
+from spir.errors import PeerError, SpirError
 from spir.exchange import Answer, AskPeer, Await, Decide, Ruling, Session
 from spir.model.obligation import unmet
 from spir.record.event import Outcome
@@ -52,6 +54,7 @@ def _find(trail: Trail) -> Steps:
     assert call.model.root is not None
     query = read_find(call.model.root, call.data, call.explicit)
     trail.notes["level"] = query.level.name
+    _note_patients(trail, query)
     ruling: Ruling = yield Decide(request_for(trail.caller.identity.subject, Service.FIND, trail.caller.context))
     trail.ruling = ruling
     decision = ruling.decision
@@ -72,6 +75,15 @@ def _find(trail: Trail) -> Steps:
     yield from conclude(trail, call.response(status), outcome_of(trail, status))
 
 
+def _note_patients(trail: Trail, query: Query) -> None:
+    """Whom the client names: the trail of a patient has what was asked about it, whether or not anything was found."""
+    above = query.above.get(Level.PATIENT)
+    issuer = query.values(ISSUER)
+    for value in (above,) if above else query.values(UNIQUE[Level.PATIENT]):
+        if value and not is_wild(value):
+            trail.concerns(trail.site.identifiers.canonical(value, issuer[0] if len(issuer) == 1 else ""))
+
+
 class _Search:
     """The rows of one C-FIND: what is known of where they belong, and which were shown already."""
 
@@ -82,6 +94,7 @@ class _Search:
         self.budget = Budget(trail.site.bounds.lookups, trail.site.issuers)
         self.above: dict[str, Any] = {}
         self.seen: set[str] = set()
+        self.closed = False  # the ruling was made anew, and nothing more may be shown
 
     def run(self, plan: tuple[bytes, ...]) -> Generator[Any, Any, int]:
         """Ask the peer each identifier of the plan; returns the final status."""
@@ -100,6 +113,7 @@ class _Search:
         if row is None:
             return False
         self.above = self.judge.reading.study(row)
+        self.trail.concerns(self.judge.reading.patient(row))
         if self.query.level is Level.IMAGE:
             uid = above[Level.SERIES]
             found = yield from resolve.series(self.budget, above[Level.STUDY], (uid,))
@@ -129,11 +143,32 @@ class _Search:
                     raise PeerGone("something came that does not belong to a query", clause="PS3.7 9.1.2")
 
     def _row(self, data: bytes | None, repeats: bool) -> Steps:
+        """Judge a row and hold it back; what is held back goes when a record that covers it is durable."""
+        yield from self._renew()
+        yield from self._judge_row(data, repeats)
+        if self.trail.full():
+            try:
+                yield self.trail.page()
+            except SpirError:
+                self.trail.released()  # nothing covers them, and nothing will: they are not said
+                raise
+            yield from self.trail.released()
+
+    def _renew(self) -> Steps:
+        """A query may go on for long: what was right at its beginning need not be."""
+        if self.trail.stale() and not self.closed:
+            ruling = yield from renewed(self.trail, CARRIED_OUT)
+            if ruling is None:
+                self.closed = True
+            else:
+                self.judge = replace(self.judge, ruling=ruling)
+
+    def _judge_row(self, data: bytes | None, repeats: bool) -> Steps:
         try:
             row = DataSet.parse(data or b"", self.trail.call.explicit)
             if repeats and self._repeated(row):
                 return
-            shown = yield from self._judged(row)
+            shown = None if self.closed else (yield from self._judged(row))
         except (DatasetError, _Unresolved):
             shown = None
         if shown is None:
@@ -147,7 +182,7 @@ class _Search:
         status = Status.PENDING_KEYS_IGNORED if self.query.dropped else Status.PENDING
         call = self.trail.call
         response = CFindRsp(call.command.message_id, call.model.uid, status, has_data=True)
-        yield Answer(Message(call.context, response, shown.data))
+        self.trail.hold(Answer(Message(call.context, response, shown.data)), len(shown.data))
 
     def _repeated(self, row: DataSet) -> bool:
         """Whether another query of the plan has already brought this row."""

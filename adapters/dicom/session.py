@@ -5,14 +5,15 @@ is sent events (`spir.exchange`). The services are in `find`, `move`, `get` and
 `store`. None of them touches a socket or a clock.
 
 INVARIANT: the record of an operation is durable before its final response is
-said (`conclude`). If it cannot be made durable, the response is a failure.
+said (`conclude`), and before anything that it releases is: no row, no
+instance. If it cannot be made durable, the response is a failure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -23,9 +24,9 @@ from adapters.dicom.rows import Reading
 from adapters.dicom.status import Status, comment, is_failure, status_of
 from adapters.dicom.tables import Model, tables
 from spir.errors import PeerError, SpirError
-from spir.exchange import Answer, Commit, Identity, Notify, Record, Ruling, Session, notification
+from spir.exchange import Answer, Commit, Decide, Identity, Notify, Record, Ruling, Session, notification
 from spir.model.identity import PatientIdentifiers
-from spir.model.obligation import Obligation
+from spir.model.obligation import Obligation, unmet
 from spir.model.request import Request as Asked
 from spir.record.event import AuditEvent, EventKind, Outcome
 
@@ -50,11 +51,14 @@ __all__ = [
     "conclude",
     "guarded",
     "outcome_of",
+    "renewed",
 ]
 
 # Obligations that any session can carry out: the notifications are committed with the record.
 DELIVERED = frozenset(("notify", "trigger", "audit"))
 MAX_PATIENTS = 1000  # in one audit record
+FRESH = timedelta(seconds=2)  # for as long a ruling is used within one operation
+HELD_ROWS, HELD_BYTES = 256, 1024 * 1024  # of a query's rows that one record stands for
 NO_AUDIT = "the audit trail does not work now"
 
 
@@ -192,15 +196,57 @@ class Trail:
     site: Site
     caller: Caller
     call: Call
-    ruling: Ruling | None = None
     asked: Asked | None = None  # what the record says was asked, if it is not the ruling's request
     counts: dict[str, int] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     partial: bool = False
     recorded: bool = False
-    notified: bool = False
+    _ruling: Ruling | None = None
+    _decided: datetime | None = None
     _patients: dict[str, None] = field(default_factory=dict)
     _duties: dict[Obligation, None] = field(default_factory=dict)
+    _told: dict[Obligation, None] = field(default_factory=dict)
+    _rows: list[Answer] = field(default_factory=list)
+    _held: int = 0  # bytes of `_rows`
+    _since: datetime | None = None  # when the first of them came
+
+    @property
+    def ruling(self) -> Ruling | None:
+        return self._ruling
+
+    @ruling.setter
+    def ruling(self, ruling: Ruling) -> None:
+        self._ruling, self._decided = ruling, self.site.clock()
+
+    def stale(self) -> bool:
+        """Whether the ruling has been used for long enough: facts, policies and identities may have moved on."""
+        if self._ruling is None or self._decided is None:
+            return False
+        now, ends = self.site.clock(), self._ruling.decision.valid_until
+        return not self._decided <= now < self._decided + FRESH or (ends is not None and ends <= now)
+
+    def hold(self, row: Answer, size: int) -> None:
+        """Keep a row back until a record that covers it is durable."""
+        self._since = self._since or self.site.clock()
+        self._rows.append(row)
+        self._held += size
+
+    def full(self) -> bool:
+        """Whether the rows held back should go, because there are many or the first has waited for long."""
+        if len(self._rows) >= HELD_ROWS or self._held >= HELD_BYTES:
+            return True
+        return self._since is not None and not self._since <= self.site.clock() < self._since + FRESH
+
+    def released(self) -> list[Answer]:
+        """The rows held back, which are covered by a durable record now."""
+        rows, self._rows, self._held, self._since = self._rows, [], 0, None
+        return rows
+
+    def page(self) -> Commit:
+        """The record of the rows held back: whose they are. The next one begins anew."""
+        commit = self.opening()
+        self._patients.clear()
+        return commit
 
     def count(self, name: str, number: int = 1) -> None:
         self.counts[name] = self.counts.get(name, 0) + number
@@ -227,15 +273,14 @@ class Trail:
         """The record, and the notifications that the obligations ask for, in one transaction."""
         self.recorded = True
         event = self._event(status, outcome)
-        released = outcome in (Outcome.SUCCESS, Outcome.PARTIAL)
+        released = outcome in (Outcome.SUCCESS, Outcome.PARTIAL) or bool(self._rows)
         return Commit(Record(event), *(self._notices(event) if released else ()))
 
     def _notices(self, event: AuditEvent) -> list[Notify]:
-        """Once for each operation, with the first record that says something was released."""
-        if self.notified:
-            return []
-        self.notified = True
-        return [Notify(notification(duty, self._notice(duty, event))) for duty in self._duties if _is_sent(duty)]
+        """Each once for each operation, with the first record that says something was released under it."""
+        fresh = [duty for duty in self._duties if _is_sent(duty) and duty not in self._told]
+        self._told.update(dict.fromkeys(fresh))
+        return [Notify(notification(duty, self._notice(duty, event))) for duty in fresh]
 
     def _event(self, status: int, outcome: Outcome) -> AuditEvent:
         ruling, service = self.ruling, self.call.model.service
@@ -266,10 +311,11 @@ Steps: TypeAlias = Generator[Any, Any, Any]
 
 
 def conclude(trail: Trail, response: Response, outcome: Outcome, data: bytes | None = None) -> Steps:
-    """Record the operation, then say its final response."""
+    """Record the operation, then say what was held back, and its final response."""
     call = trail.call
     try:
         yield trail.commit(response.status, outcome)
+        yield from trail.released()
     except ClientGone:
         raise
     except SpirError as error:
@@ -277,6 +323,19 @@ def conclude(trail: Trail, response: Response, outcome: Outcome, data: bytes | N
     if data is not None and isinstance(response, CGetRsp | CMoveRsp):
         response = replace(response, has_data=True)
     yield Answer(Message(call.context, response, data))
+
+
+def renewed(trail: Trail, carried_out: frozenset[str]) -> Generator[Any, Any, Ruling | None]:
+    """Decide again what goes on for long; None if it may not go on."""
+    expires = trail.caller.identity.expires
+    if trail.ruling is None or (expires is not None and expires <= trail.site.clock()):
+        return None
+    ruling: Ruling = yield Decide(trail.ruling.request)
+    if ruling.decision.denied or unmet(ruling.decision.obligations, carried_out):
+        return None
+    trail.ruling = ruling
+    trail.owes(ruling.decision.obligations)
+    return ruling
 
 
 def guarded(trail: Trail, steps: Steps) -> Session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ from tests.dicom.scenes import (
     query,
     texts,
 )
-from tests.given import DR_LI, GivenRuling, deny, permit
+from tests.given import DR_LI, NOON, GivenRuling, deny, permit
 
 REQUEST = request_for(DR_LI, Service.FIND, CALLER.context)
 RQ = CFindRq(7, FIND)
@@ -112,7 +113,6 @@ def test_a_query_is_decided_narrowed_asked_judged_recorded_and_answered() -> Non
         (Decide(REQUEST), radiographs_of_p001(REQUEST)),
         (NARROWED, None),
         (Await(), said(ROW)),
-        (pending({PATIENT_NAME: "Wang^Wu", MODALITIES: "CR", STUDY_UID: "1.1"}), None),
         (Await(), said({**ROW, PATIENT_ID: "P002"})),
         (Await(), Said(Side.PEER, CFindRsp(7, FIND, 0))),
         (
@@ -126,8 +126,115 @@ def test_a_query_is_decided_narrowed_asked_judged_recorded_and_answered() -> Non
             ),
             1,
         ),
+        (pending({PATIENT_NAME: "Wang^Wu", MODALITIES: "CR", STUDY_UID: "1.1"}), None),
         (final(0), None),
     )
+
+
+def test_no_row_is_said_that_no_durable_record_covers() -> None:
+    play(
+        find(SITE, CALLER, finding(data(KEYS, "STUDY"))),
+        (Decide(REQUEST), radiographs_of_p001(REQUEST)),
+        (NARROWED, None),
+        (Await(), said(ROW)),
+        (Await(), Said(Side.PEER, CFindRsp(7, FIND, 0))),
+        (Recorded(outcome=Outcome.PARTIAL), Unavailable("the disk is full")),
+        (final(0xA700, "the audit trail does not work now"), None),
+    )
+
+
+def test_many_rows_go_page_by_page_each_with_a_record_of_whose_they_are() -> None:
+    made = [instance(1, f"P{number:03}", "CT", f"1.{number}", f"1.{number}.1") for number in range(1, 601)]
+    said_so_far: list[tuple[str, ...]] = []
+
+    session = find(SITE, CALLER, finding(data(KEYS, "STUDY")))
+    order = [kind for kind, _ in _told(session, Pacs(made), said_so_far)]
+    assert [len(patients) for patients in said_so_far] == [256, 256, 88]
+    assert order == ["record", *["row"] * 256, "record", *["row"] * 256, "record", *["row"] * 88, "final"]
+
+
+def _told(session: Any, pacs: Pacs, patients: list[tuple[str, ...]]) -> list[tuple[str, Any]]:
+    """What a permitted query says to the client and to the audit trail, in order."""
+    told: list[tuple[str, Any]] = []
+    rows: list[Any] = []
+    command = next(session)
+    while True:
+        event: Any = None
+        match command:
+            case Decide(request):
+                event = permit(request)
+            case AskPeer(Message(_, _, identifier)):
+                rows = [Said(Side.PEER, CFindRsp(7, FIND, 0xFF00, has_data=True), row) for row in pacs.find(identifier)]
+                rows.append(Said(Side.PEER, CFindRsp(7, FIND, 0)))
+            case Await():
+                event = rows.pop(0)
+            case Commit(items):
+                patients.append(items[0].event.patients)
+                told.append(("record", items))
+            case Answer(Message(_, response, _)):
+                told.append(("row" if response.status == 0xFF00 else "final", response))
+        try:
+            command = session.send(event)
+        except StopIteration:
+            return told
+
+
+def test_a_query_that_goes_on_over_a_discharge_shows_nothing_after_it() -> None:
+    clock = iter(NOON + timedelta(seconds=number / 4) for number in range(1000))
+    asked = 0
+
+    def ruler(request: Request) -> GivenRuling:
+        nonlocal asked
+        asked += 1
+        return permit(request) if asked == 1 else deny(request)
+
+    site = replace(SITE, clock=lambda: next(clock))
+    made = [instance(1, "P001", "CT", f"1.{number}", f"1.{number}.1") for number in range(1, 9)]
+    answers, event = query(find(site, CALLER, finding(data(KEYS, "STUDY"))), Pacs(made), ruler)
+    assert asked == 2
+    assert len(answers) < len(made)
+    assert event is not None
+    assert event.outcome is Outcome.PARTIAL
+    assert event.detail["shown"] + event.detail["withheld"] == len(made)
+
+
+def test_an_identity_that_expires_during_a_query_ends_what_it_shows() -> None:
+    clock = iter(NOON + timedelta(seconds=number) for number in range(1000))
+    caller = replace(CALLER, identity=replace(CALLER.identity, expires=NOON + timedelta(seconds=5)))
+    site = replace(SITE, clock=lambda: next(clock))
+    made = [instance(1, "P001", "CT", f"1.{number}", f"1.{number}.1") for number in range(1, 9)]
+    _, event = query(find(site, caller, finding(data(KEYS, "STUDY"))), Pacs(made), permit)
+    assert event is not None
+    assert event.detail["withheld"] > 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "patients"),
+    [
+        ({PATIENT_ID: "P002"}, ("HIS|P002",)),
+        ({PATIENT_ID: " P002 "}, ("HIS|P002",)),
+        ({PATIENT_ID: "P002", 0x00100021: "urn:oid:1.2.3"}, ("HIS|P002",)),
+        ({PATIENT_ID: "P002", 0x00100021: "ELSEWHERE"}, ()),
+        ({PATIENT_ID: "P0*"}, ()),
+        ({PATIENT_ID: "P002\\P003"}, ("HIS|P002", "HIS|P003")),
+        ({}, ()),
+    ],
+)
+@pytest.mark.parametrize("ruler", [deny, radiographs_of_p001])
+def test_a_query_about_somebody_is_found_by_that_patient(
+    keys: dict[int, str], patients: tuple[str, ...], ruler: Any
+) -> None:
+    _, event = query(find(SITE, CALLER, finding(data({**KEYS, **keys}, "STUDY"))), Pacs([]), ruler)
+    assert event is not None
+    assert event.patients == patients
+
+
+def test_a_query_about_the_series_of_a_hidden_study_is_found_by_its_patient() -> None:
+    asked = finding(data({STUDY_UID: "1.3", SERIES_UID: "", MODALITY: ""}, "SERIES"))
+    answers, event = query(find(SITE, CALLER, asked), Pacs(WARD), radiographs_of_p001)
+    assert len(answers) == 1
+    assert event is not None
+    assert event.patients == ("HIS|P002",)
 
 
 def test_a_denied_query_looks_like_one_that_finds_nothing() -> None:

@@ -116,7 +116,9 @@ def test_series_that_make_room_for_others_get_their_last_words_at_once() -> None
 
 
 def next_trail() -> Trail:
-    return Trail(SITE, CALLER, call(CR, RQ), permit(STORING))
+    made = Trail(SITE, CALLER, call(CR, RQ))
+    made.ruling = permit(STORING)
+    return made
 
 
 def test_a_denied_instance_goes_by_and_is_answered_not_authorised() -> None:
