@@ -30,10 +30,10 @@ from spir.engine.attributes import is_deferred, organization_of
 from spir.engine.ruleset import Rule, RuleSet
 from spir.model.condition import FALSE, Attribute, Compare, Condition, Definitely, Has, Literal, both, either, negated
 from spir.model.obligation import Obligation
-from spir.model.policy import Kind, Layer, OnMissing, lies_under
+from spir.model.policy import Kind, Layer, OnMissing, Policy, lies_under
 from spir.model.request import Request
 
-__all__ = ["Applicable", "Bound", "Formula", "Grant", "applicable", "formula"]
+__all__ = ["Applicable", "Bound", "Formula", "Grant", "applicable", "by_category", "formula"]
 
 CATEGORY = Attribute("resource.category")
 
@@ -141,17 +141,19 @@ def _bounds(items: tuple[Applicable, ...], grants: tuple[Grant, ...]) -> Iterabl
 
 def _with_category(rule: Rule, request: Request) -> Condition | None:
     """The rule's condition for this request; None if it is about other categories."""
-    policy = rule.policy
     categories = rule.category_of(request.action.name, request.resource.type)
     if categories is None:
         return None
     if "*" in categories:
-        return policy.when
+        return rule.policy.when
     given = request.resource.properties.get("category")
     if given is not None:
-        return policy.when if given in categories else None
-    if not is_deferred(CATEGORY.path, request.deferred):
-        return None
+        return rule.policy.when if isinstance(given, str) and given in categories else None
+    return by_category(rule.policy, categories) if is_deferred(CATEGORY.path, request.deferred) else None
+
+
+def by_category(policy: Policy, categories: frozenset[str]) -> Condition:
+    """The policy's condition where the category comes row by row."""
     # A row without a category has none: it is not "unknown" which one, so `Has` comes first.
     right_one = both(Has(CATEGORY), Compare("in", CATEGORY, Literal(tuple(sorted(categories)))))
     if policy.kind is Kind.REQUIRE:

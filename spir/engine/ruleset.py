@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from spir.model.policy import Layer, OperationPattern, Policy, PolicySet, lies_under
@@ -58,26 +58,50 @@ class RuleSet:
 
     def rules(self, verb: str, kind: str) -> tuple[Rule, ...]:
         """Rules whose operations name `verb:kind`, in the order of the documents."""
-        bucket = self._buckets.get((verb, kind))
+        pair = self.bucket_of(verb, kind)
+        bucket = self._buckets.get(pair)
         if bucket is None:
-            bucket = tuple(rule for rule in self._all() if rule.category_of(verb, kind) is not None)
-            # Bounded: verbs and types come from requests, and a stranger may invent them.
-            if len(self._buckets) < 4096:
-                self._buckets[verb, kind] = bucket
+            bucket = self._buckets[pair] = self._about(*pair)
         return bucket
+
+    def bucket_of(self, verb: str, kind: str) -> tuple[str, str]:
+        """`verb` and `kind`, each `*` if no policy names it: all such operations have the same rules."""
+        verbs, kinds = self.named
+        return (verb if verb in verbs else "*", kind if kind in kinds else "*")
+
+    @cached_property
+    def named(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The verbs and the types that policies name. Verbs and types of requests may be a stranger's invention."""
+        return frozenset(verb for verb, _ in self._index), frozenset(kind for _, kind in self._index)
+
+    @cached_property
+    def every(self) -> tuple[Rule, ...]:
+        """All rules, in the order of the documents."""
+        return tuple(Rule(policy, found.layer, found.jurisdiction) for found in self.sets for policy in found.policies)
+
+    @cached_property
+    def _index(self) -> Mapping[tuple[str, str], tuple[int, ...]]:
+        """(verb, type) as written -> places in `every`."""
+        found: dict[tuple[str, str], dict[int, None]] = {}
+        for number, rule in enumerate(self.every):
+            for pattern in rule.policy.operations:
+                found.setdefault((pattern.verb, pattern.type), {})[number] = None
+        return {pair: tuple(numbers) for pair, numbers in found.items()}
+
+    def _about(self, verb: str, kind: str) -> tuple[Rule, ...]:
+        pairs = {(verb, kind), (verb, "*"), ("*", kind), ("*", "*")}
+        numbers = {number for pair in pairs for number in self._index.get(pair, ())}
+        return tuple(self.every[number] for number in sorted(numbers))
 
     def layers(self, organization: str) -> tuple[Layer, ...]:
         """Layers that have any document for an organisation, highest first."""
         return tuple(sorted({s.layer for s in self.sets if lies_under(organization, s.jurisdiction)}))
 
     def policy(self, id: str) -> Policy | None:
-        return next((rule.policy for rule in self._all() if rule.policy.id == id), None)
+        return next((rule.policy for rule in self.every if rule.policy.id == id), None)
 
     def by_layer(self) -> Mapping[Layer, tuple[PolicySet, ...]]:
         return {layer: tuple(s for s in self.sets if s.layer is layer) for layer in Layer}
-
-    def _all(self) -> Iterable[Rule]:
-        return chain.from_iterable((Rule(p, s.layer, s.jurisdiction) for p in s.policies) for s in self.sets)
 
 
 def _covers(pattern: OperationPattern, verb: str, kind: str) -> bool:

@@ -8,33 +8,42 @@ decided anew as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
+from spir.engine import reference
 from spir.engine.attributes import Attributes
 from spir.engine.evaluate import Scope, evaluate, free_attributes
-from spir.engine.reference import decide
 from spir.engine.ruleset import RuleSet
-from spir.model.condition import TRUE
+from spir.model.condition import TRUE, Condition
 from spir.model.decision import Admission, Decision, Effect
 from spir.model.facts import View
 from spir.model.obligation import Incomparable, Obligation, joined
-from spir.model.request import Request
-from spir.model.value import Unknown, Value, freeze
+from spir.model.request import Entity, Request
+from spir.model.value import Value, freeze
 
-__all__ = ["Judged", "rule"]
+__all__ = ["Decide", "Judged", "rule"]
 
 REFUSED = Admission(False)
 
 # Rows that agree in what the residual asks about share one judgement; the memory of them is bounded.
 MAX_REMEMBERED = 1024
 
+Decide: TypeAlias = Callable[[Request, View, datetime], Decision]
 
-def rule(rules: RuleSet, request: Request, view: View, at: datetime) -> Judged:
-    """Decide, and keep what is needed to judge rows (`spir.exchange.Ruling`)."""
-    return Judged(rules, request, decide(rules, request, view, at), view, at)
+
+def rule(rules: RuleSet, request: Request, view: View, at: datetime, decide: Decide | None = None) -> Judged:
+    """Decide, and keep what is needed to judge rows (`spir.exchange.Ruling`).
+
+    `decide` is how: `Compiled.decide` of these rules, or by default the reference interpreter.
+    """
+    if decide is None:
+        return Judged(rules, request, reference.decide(rules, request, view, at), view, at)
+    return Judged(rules, request, decide(request, view, at), view, at, decide)
 
 
 @dataclass(frozen=True)
@@ -46,31 +55,32 @@ class Judged:
     decision: Decision
     view: View
     at: datetime
+    decide: Decide | None = field(default=None, compare=False)
     _asked: tuple[str, ...] = field(default=(), init=False, compare=False)
-    _remembered: dict[tuple[Any, ...], Admission] = field(default_factory=dict, init=False, compare=False)
+    _given: tuple[tuple[str, Value], ...] = field(default=(), init=False, compare=False)
+    _remembered: dict[Any, Admission] = field(default_factory=dict, init=False, compare=False)
 
     def __post_init__(self) -> None:
         conditions = (self.decision.residual.condition, *(tied.condition for tied in self.decision.tied))
-        asked = frozenset().union(*(free_attributes(condition) for condition in conditions))
-        object.__setattr__(self, "_asked", tuple(sorted(asked)))
+        object.__setattr__(self, "_asked", _asked(conditions))
+        object.__setattr__(self, "_given", tuple(self.request.resource.properties.items()))
 
     def admit(self, row: Mapping[str, Any], id: str | None = None) -> Admission:
         """Judge one row. What is missing in it does not admit."""
         if self.decision.denied:
             return REFUSED
-        request = self.request.completed(row, id)
         if self._contradicts(row, id):
-            return self._anew(request)
-        lookup = Attributes(request, self.view, self.at)
-        key = tuple(_key(lookup(path)) for path in self._asked)
+            return self._anew(self.request.completed(row, id))
+        key = (id if "id" in self._asked else None, *[_key(row.get(name)) for name in self._asked])
         admission = self._remembered.get(key)
         if admission is None:
-            admission = self._judged(lookup)
+            admission = self._judged(row, id)
             if len(self._remembered) < MAX_REMEMBERED:
                 self._remembered[key] = admission
         return admission
 
-    def _judged(self, lookup: Attributes) -> Admission:
+    def _judged(self, row: Mapping[str, Any], id: str | None) -> Admission:
+        lookup = Attributes(self._completed(row, id), self.view, self.at)
         scope = Scope(self.at, self.rules.site.timezone)
         condition = self.decision.residual.condition
         if condition != TRUE and evaluate(condition, lookup, scope) is not True:
@@ -78,24 +88,35 @@ class Judged:
         bound = [t.obligation for t in self.decision.tied if evaluate(t.condition, lookup, scope) is not False]
         return _admitted((*self.decision.obligations, *bound))
 
+    def _completed(self, row: Mapping[str, Any], id: str | None) -> Request:
+        """The request with as much of the row as is asked about."""
+        found = {name: freeze(row[name]) for name in self._asked if row.get(name) is not None}
+        given = self.request.resource
+        properties = MappingProxyType({**given.properties, **found})
+        resource = Entity(given.type, given.id if id is None else id, properties)
+        return Request(self.request.subject, self.request.action, resource, self.request.context)
+
     def _anew(self, request: Request) -> Admission:
-        decision = decide(self.rules, request, self.view, self.at)
+        if self.decide is None:
+            decision = reference.decide(self.rules, request, self.view, self.at)
+        else:
+            decision = self.decide(request, self.view, self.at)
         if decision.effect is not Effect.PERMIT:
             return REFUSED
         return _admitted(decision.obligations)
 
     def _contradicts(self, row: Mapping[str, Any], id: str | None) -> bool:
-        given = self.request.resource
-        if id is not None and given.id and id != given.id:
+        given = self.request.resource.id
+        if id is not None and given and id != given:
             return True
         # The organisation chooses which policies apply at all: a row that names one is decided as a whole.
         if row.get("organization") is not None:
             return True
-        return any(
-            name in given.properties and freeze(value) != given.properties[name]
-            for name, value in row.items()
-            if value is not None
-        )
+        for name, value in self._given:
+            said = row.get(name)
+            if said is not None and freeze(said) != value:
+                return True
+        return False
 
 
 def _admitted(obligations: tuple[Obligation, ...]) -> Admission:
@@ -105,6 +126,22 @@ def _admitted(obligations: tuple[Obligation, ...]) -> Admission:
         return REFUSED
 
 
-def _key(value: Value | Unknown) -> Any:
-    """Something hashable that keeps True, 1 and 1.0 apart."""
-    return (type(value).__name__, repr(value) if isinstance(value, (Mapping, tuple)) else value)
+@lru_cache(maxsize=1024)
+def _asked(conditions: tuple[Condition, ...]) -> tuple[str, ...]:
+    """The names of a row's properties that the conditions look at: `patient` for `resource.patient.vip`."""
+    paths = frozenset().union(*(free_attributes(condition) for condition in conditions))
+    return tuple(sorted({path.split(".")[1] for path in paths if path.startswith("resource.")}))
+
+
+def _key(value: Any) -> Any:
+    """Something hashable that keeps True, 1 and 1.0 apart. Texts, and ids of patients, are most of it."""
+    kind = type(value)
+    if kind is str or value is None:
+        return value
+    if kind is int or kind is bool:
+        return kind, value
+    if kind is dict and len(value) == 1:
+        ident = value.get("id")
+        if type(ident) is str:
+            return dict, ident
+    return kind, repr(value)

@@ -45,6 +45,25 @@ __all__ = [
 ]
 
 
+class _Node:
+    """Hashes are worked out once: trees are joined, compared and looked up far more often than built."""
+
+    __slots__ = ("_hash",)
+    __match_args__: tuple[str, ...] = ()
+
+    _hash: int
+
+    def _content(self) -> object:
+        return tuple(getattr(self, name) for name in self.__match_args__)
+
+    def _hash_once(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            object.__setattr__(self, "_hash", hash((type(self), self._content())))
+            return self._hash
+
+
 def _kind(value: Value) -> str:
     if isinstance(value, tuple):
         return f"({','.join(_kind(item) for item in value)})"
@@ -54,7 +73,7 @@ def _kind(value: Value) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(_Node):
     """A constant. Lists and maps of constants are folded into one literal by the parsers.
 
     `kind` keeps values apart that Python holds equal: True == 1 == 1.0.
@@ -66,13 +85,15 @@ class Literal:
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", _kind(self.value))
 
-    def __hash__(self) -> int:
+    def _content(self) -> object:
         # INVARIANT: equal literals hash alike; a map has no hash of its own, its kind has
-        return hash(self.kind) if "{" in self.kind else hash((self.kind, self.value))
+        return self.kind if "{" in self.kind else (self.kind, self.value)
+
+    __hash__ = _Node._hash_once
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(_Node):
     """An attribute of the request by its full dotted path: `resource.patient.care_team`.
 
     The first name is one of subject, resource, action, context.
@@ -80,98 +101,126 @@ class Attribute:
 
     path: str
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(_Node):
     """A name bound by an enclosing comprehension."""
 
     name: str
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class Select:
+class Select(_Node):
     """`operand.field` where the operand is not an attribute path (a variable, a map)."""
 
     operand: Condition
     field: str
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class Index(_Node):
     """`operand[key]`: a list by position or a map by key."""
 
     operand: Condition
     key: Condition
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(_Node):
     items: tuple[Condition, ...]
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class MapOf:
+class MapOf(_Node):
     entries: tuple[tuple[Condition, Condition], ...]
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class Has:
+class Has(_Node):
     """`has(x)`: always decided unless deferred. The operand is Attribute, Select or Index."""
 
     operand: Condition
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class Not:
+class Not(_Node):
     item: Condition
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class And:
+class And(_Node):
     items: tuple[Condition, ...]
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class Or:
+class Or(_Node):
     items: tuple[Condition, ...]
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(_Node):
     """`op` is one of == != < <= > >= in."""
 
     op: str
     left: Condition
     right: Condition
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class Arithmetic:
+class Arithmetic(_Node):
     """`op` is one of + - * / %; + also joins text, bytes and lists."""
 
     op: str
     left: Condition
     right: Condition
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class Negate:
+class Negate(_Node):
     """Unary minus."""
 
     item: Condition
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class Conditional:
+class Conditional(_Node):
     """`test ? yes : no`."""
 
     test: Condition
     yes: Condition
     no: Condition
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Call(_Node):
     """A function by its canonical name (`size`, `startsWith`, `time.between`, `within` ...).
 
     The receiver of a method call is the first argument.
@@ -180,9 +229,11 @@ class Call:
     function: str
     arguments: tuple[Condition, ...]
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class Comprehension:
+class Comprehension(_Node):
     """`over.kind(variable, body[, result])`; kind is one of exists all exists_one filter map."""
 
     kind: str
@@ -191,12 +242,16 @@ class Comprehension:
     body: Condition
     result: Condition | None = None
 
+    __hash__ = _Node._hash_once
+
 
 @dataclass(frozen=True, slots=True)
-class Definitely:
+class Definitely(_Node):
     """True where the item is surely true; unknown while deferred data could make it so; else false."""
 
     item: Condition
+
+    __hash__ = _Node._hash_once
 
 
 Condition: TypeAlias = (

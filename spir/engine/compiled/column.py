@@ -1,0 +1,175 @@
+"""One attribute of a bucket: from a value to the mark of all parts that look at it.
+
+Marks are remembered by type and value, so that True, 1 and 1.0 stay apart.
+Parts of the form `attribute == text` are answered by one look-up of the text
+however many there are, and so is the absence of the text: identifiers may take
+any number of values without any of them being remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+from spir.engine.attributes import is_deferred
+from spir.engine.compiled.marks import Mark, Stake, mark, plain, together
+from spir.engine.compiled.parts import Outcome
+from spir.model.condition import FALSE
+from spir.model.value import Lack, Value, Why
+
+__all__ = ["Column"]
+
+MAX_MARKS = 256
+MAX_TEXT = 256
+
+
+class Column:
+    """The parts of a bucket that look at `path` alone.
+
+    `texts` holds the marks of the texts that policies name, `stranger` is that
+    of any other text; they are all there is to texts if the column is `textual`.
+    `marks` holds what is remembered of other values, by type; `of` finds out
+    what is not there. `absent` is the mark for a request without the attribute,
+    by what the request defers.
+    """
+
+    def __init__(self, path: str, stakes: Iterable[Stake], doubtful: int) -> None:
+        stakes = tuple(stakes)
+        self.path = path
+        self.everyone = 0
+        for stake in stakes:
+            self.everyone |= stake.everyone
+        self._doubtful = doubtful
+        self._indexed, self._loose = _told_apart(stakes)
+        self.textual = not self._loose
+        self.texts, self.stranger = _by_text(self._indexed, doubtful)
+        self.marks: dict[type, dict[Any, Mark]] = {kind: _ByValue(self) for kind in _KEPT}
+        self.absent = _ByDeferral(self)
+        self._odd: dict[tuple[str, str], Mark] = {}
+        self._without: dict[Why, Mark] = {}
+
+    def known(self, value: Value) -> Mark:
+        """The mark of a value."""
+        try:
+            return self.marks[type(value)][value]
+        except (KeyError, TypeError):
+            return self.of(value)
+
+    def of(self, value: Value) -> Mark:
+        """Find out the mark of a value, and remember it."""
+        if not _is_plain(value):
+            return self._of_odd(value)
+        found = self._judged(value)
+        kept = self.marks[type(value)]
+        if len(kept) >= MAX_MARKS:
+            kept.clear()
+        kept[value] = found
+        return found
+
+    def without(self, why: Why) -> Mark:
+        """The mark of an attribute that has no value."""
+        found = self._without.get(why)
+        if found is None:
+            stakes = (*self._indexed, *self._loose)
+            found = mark(((stake, stake.part.without(why)) for stake in stakes), self._doubtful)
+            self._without[why] = found
+        return found
+
+    def _of_odd(self, value: Value) -> Mark:
+        """A value that cannot be a key: it is remembered by its text, if that is short."""
+        text = repr(value)
+        key = (type(value).__name__, text)
+        found = self._odd.get(key)
+        if found is None:
+            found = self._judged(value)
+            if len(self._odd) >= MAX_MARKS:
+                self._odd.clear()
+            if len(text) <= MAX_TEXT:
+                self._odd[key] = found
+        return found
+
+    def _judged(self, value: Value) -> Mark:
+        loose = mark(((stake, stake.part.of(value)) for stake in self._loose), self._doubtful)
+        if not isinstance(value, str):
+            return together(self._mistyped, loose)
+        # A text of a type of its own is equal to the text that it holds.
+        return together(self.texts.get(str.__str__(value), self.stranger), loose)
+
+    @cached_property
+    def _mistyped(self) -> Mark:
+        """What a value that is no text does to parts that compare with texts: that has no meaning."""
+        nothing = Outcome(frozenset((Lack(self.path, Why.INVALID),)), FALSE, FALSE)
+        return mark(((stake, nothing) for stake in self._indexed), self._doubtful)
+
+
+class _ByValue(dict[Any, Mark]):
+    """From values of one type to their marks; what is not remembered is found out."""
+
+    def __init__(self, column: Column) -> None:
+        super().__init__()
+        self.column = column
+
+    def __missing__(self, value: Value) -> Mark:
+        return self.column.of(value)
+
+
+class _ByDeferral(dict[frozenset[str], Mark]):
+    """From what a request defers to the mark of the attribute's absence; worked out on first use."""
+
+    def __init__(self, column: Column) -> None:
+        super().__init__()
+        self.column = column
+
+    def __missing__(self, deferred: frozenset[str]) -> Mark:
+        why = Why.DEFERRED if is_deferred(self.column.path, deferred) else Why.MISSING
+        found = self.column.without(why)
+        if len(self) >= MAX_MARKS:
+            self.clear()
+        self[deferred] = found
+        return found
+
+
+def _told_apart(stakes: Iterable[Stake]) -> tuple[list[Stake], list[Stake]]:
+    """Stakes that are answered by the text alone, one of each policy; and the rest."""
+    indexed, loose, taken = [], [], 0
+    for stake in stakes:
+        if stake.part.texts() is None:
+            loose.append(stake)
+            continue
+        if stake.everyone & ~taken:
+            indexed.append(stake.within(~taken))
+        if stake.everyone & taken:
+            loose.append(stake.within(taken))
+        taken |= stake.everyone
+    return indexed, loose
+
+
+def _by_text(stakes: Iterable[Stake], doubtful: int) -> tuple[dict[str, Mark], Mark]:
+    """The marks of the texts that the stakes name, and that of all other texts."""
+    needing = 0  # out unless the text is theirs
+    effects: dict[str, tuple[int, int]] = {}  # text -> policies that it keeps, policies that it puts out
+    for stake in stakes:
+        told = stake.part.texts()
+        assert told is not None
+        texts, wanted = told
+        needing |= stake.everyone if wanted else 0
+        for text in texts:
+            kept, out = effects.get(text, (0, 0))
+            effects[text] = (kept | stake.everyone, out) if wanted else (kept, out | stake.everyone)
+    marks = {text: plain((needing & ~kept) | out, doubtful) for text, (kept, out) in effects.items()}
+    return marks, plain(needing, doubtful)
+
+
+_KEPT = (str, int, bool, float, tuple)
+
+
+def _is_plain(value: Value) -> bool:
+    """Whether equal values of its very type mean the same to every operator, so that it can be a key."""
+    kind = type(value)
+    if kind is float:
+        return value == value and value != 0.0
+    if kind is tuple:
+        assert isinstance(value, tuple)
+        return all(type(member) is str for member in value)
+    return kind in (str, int, bool)

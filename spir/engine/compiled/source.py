@@ -1,0 +1,255 @@
+"""Conditions as Python functions.
+
+The text of a function says only how a condition is built: its operators and
+the number of its constants. Constants, names of attributes and functions come
+in as globals of the function, so nothing that an author or a stranger has
+written is ever a part of what Python compiles, and conditions of one build
+are compiled once.
+
+The functions are optimistic. They are right for values that are known and of
+the types that the operators are meant for, and raise `Invalid` for all others;
+the caller then asks the interpreter, which knows what else it can mean.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Mapping
+from datetime import tzinfo
+from functools import lru_cache
+from types import CodeType, FunctionType, MappingProxyType
+from typing import Any, TypeAlias, TypeGuard
+
+from spir.language.values.functions import FUNCTIONS, call
+from spir.language.values.operators import ARITHMETIC, COMPARISONS, Invalid, negate
+from spir.model.condition import (
+    And,
+    Arithmetic,
+    Attribute,
+    Call,
+    Compare,
+    Comprehension,
+    Condition,
+    Conditional,
+    Has,
+    ListOf,
+    Literal,
+    Negate,
+    Not,
+    Or,
+    Variable,
+)
+from spir.model.value import Value
+
+__all__ = ["Draft", "Unwritable", "made", "written"]
+
+# All that generated source can name beside its own arguments.
+_BUILTINS = MappingProxyType(
+    {name: getattr(builtins, name) for name in ("all", "any", "bool", "bytes", "float", "int", "str", "tuple")}
+)
+
+# Python's own parser takes fewer nested brackets than our trees may have levels.
+MAX_DEPTH = 24
+
+
+class Unwritable(Exception):
+    """The condition has a node that has no source here. Never leaves the compiler."""
+
+
+class Draft:
+    """The constants of a function in the making; each gets a name of the fixed scheme k0, k1 ..."""
+
+    def __init__(self) -> None:
+        self.constants: list[Any] = []
+
+    def constant(self, value: Any) -> str:
+        self.constants.append(value)
+        return f"k{len(self.constants) - 1}"
+
+
+def made(body: str, constants: list[Any]) -> Callable[..., Any]:
+    """The function that `body` defines, with k0, k1 ... standing for the constants.
+
+    They are its globals. Each function has a copy of the code: Python keeps in
+    it where it found them, and functions of one build would keep missing each
+    other's.
+    """
+    names: dict[str, Any] = {f"k{number}": value for number, value in enumerate(constants)}
+    return FunctionType(_code(body).replace(), {"__builtins__": _BUILTINS, **names})
+
+
+@lru_cache(maxsize=4096)
+def _code(source: str) -> CodeType:
+    module = compile(source, "<condition>", "exec")
+    return next(found for found in module.co_consts if isinstance(found, CodeType))
+
+
+def written(condition: Condition, names: Mapping[str, str], draft: Draft, clock: Clock | None = None) -> str:
+    """An expression that is True or False, or raises Invalid. Raises Unwritable.
+
+    `names` maps each attribute path to the Python name that holds its known
+    value. Without a `clock`, functions that look at one cannot be written.
+    """
+    return _Writer(names, draft, clock).truth(condition, 0)
+
+
+Clock: TypeAlias = tuple[str, tzinfo]  # the name of the moment of decision, and the site's zone
+Written: TypeAlias = tuple[str, bool]  # the expression, and whether it is surely True or False
+
+
+class _Writer:
+    def __init__(self, names: Mapping[str, str], draft: Draft, clock: Clock | None) -> None:
+        self.names = names
+        self.draft = draft
+        self.clock = clock
+        self.variables: dict[str, str] = {}
+        self.bound = 0
+
+    def truth(self, node: Condition, depth: int) -> str:
+        text, sure = self.write(node, depth)
+        return text if sure else f"{self.draft.constant(_truth)}({text})"
+
+    def write(self, node: Condition, depth: int) -> Written:
+        rule = _RULES.get(type(node))
+        if rule is None or depth > MAX_DEPTH:
+            raise Unwritable
+        return rule(self, node, depth + 1)
+
+    def text(self, node: Condition, depth: int) -> str:
+        return self.write(node, depth)[0]
+
+    def literal(self, node: Literal, depth: int) -> Written:
+        if node.value is True or node.value is False:
+            return repr(node.value), True
+        return self.draft.constant(node.value), False
+
+    def attribute(self, node: Attribute, depth: int) -> Written:
+        return self.names[node.path], False
+
+    def variable(self, node: Variable, depth: int) -> Written:
+        if node.name not in self.variables:
+            raise Unwritable
+        return self.variables[node.name], False
+
+    def has(self, node: Has, depth: int) -> Written:
+        if not isinstance(node.operand, Attribute):
+            raise Unwritable
+        return "True", True  # every attribute is known where this source is asked
+
+    def negation(self, node: Not, depth: int) -> Written:
+        return f"(not {self.truth(node.item, depth)})", True
+
+    def conjunction(self, node: And, depth: int) -> Written:
+        return f"({' and '.join(self.truth(item, depth) for item in node.items) or 'True'})", True
+
+    def disjunction(self, node: Or, depth: int) -> Written:
+        return f"({' or '.join(self.truth(item, depth) for item in node.items) or 'False'})", True
+
+    def conditional(self, node: Conditional, depth: int) -> Written:
+        test = self.truth(node.test, depth)
+        (yes, sure), (no, also) = self.write(node.yes, depth), self.write(node.no, depth)
+        return f"({yes} if {test} else {no})", sure and also
+
+    def compare(self, node: Compare, depth: int) -> Written:
+        if node.op not in COMPARISONS:
+            raise Unwritable
+        left, right = self.text(node.left, depth), self.text(node.right, depth)
+        slow = f"{self.draft.constant(COMPARISONS[node.op])}({left}, {right})"
+        fast = self.membership(node, left, right) if node.op == "in" else self.comparison(node, left, right)
+        return (f"({fast} else {slow})" if fast else slow), True
+
+    def comparison(self, node: Compare, left: str, right: str) -> str | None:
+        """Python's own operator under a test of types that makes it mean the same; None if there is none as cheap."""
+        match node.left, node.right:
+            case ((Attribute() | Variable()), (Attribute() | Variable())):
+                test = f"{left}.__class__ is {right}.__class__ is str"
+            case ((Attribute() | Variable()), Literal(value)) if type(value) in _PLAIN:
+                test = f"{left}.__class__ is {type(value).__name__}"
+            case (Literal(value), (Attribute() | Variable())) if type(value) in _PLAIN:
+                test = f"{right}.__class__ is {type(value).__name__}"
+            case _:
+                return None
+        return f"{left} {node.op} {right} if {test}"
+
+    def membership(self, node: Compare, left: str, right: str) -> str | None:
+        """The same for `in`. What is not found in a list may still be of a type that cannot be compared."""
+        match node.left, node.right:
+            case ((Attribute() | Variable()), Literal(value)) if _all_text(value):
+                return f"{left} in {self.draft.constant(frozenset(value))} if {left}.__class__ is str"
+            case ((Attribute() | Variable()), (Attribute() | Variable())):
+                test = f"{left}.__class__ is str and {right}.__class__ is tuple"
+            case Literal(str()), (Attribute() | Variable()):
+                test = f"{right}.__class__ is tuple"
+            case _:
+                return None
+        return f"True if {test} and {left} in {right}"
+
+    def arithmetic(self, node: Arithmetic, depth: int) -> Written:
+        left, right = self.text(node.left, depth), self.text(node.right, depth)
+        return f"{self.draft.constant(ARITHMETIC[node.op])}({left}, {right})", False
+
+    def minus(self, node: Negate, depth: int) -> Written:
+        return f"{self.draft.constant(negate)}({self.text(node.item, depth)})", False
+
+    def list_of(self, node: ListOf, depth: int) -> Written:
+        return f"({''.join(f'{self.text(item, depth)}, ' for item in node.items)})", False
+
+    def call(self, node: Call, depth: int) -> Written:
+        function = FUNCTIONS.get(node.function)
+        if function is None or (function.clock and self.clock is None):
+            raise Unwritable
+        now, zone = self.clock or ("None", None)
+        arguments = "".join(f"{self.text(argument, depth)}, " for argument in node.arguments)
+        constant = self.draft.constant
+        called = f"{constant(call)}({constant(node.function)}, ({arguments}), {now}, {constant(zone)})"
+        return called, function.result == "bool"
+
+    def comprehension(self, node: Comprehension, depth: int) -> Written:
+        if node.kind not in ("exists", "all"):
+            raise Unwritable
+        over = f"{self.draft.constant(_members)}({self.text(node.over, depth)})"
+        outer, name = self.variables, f"x{self.bound}"
+        self.bound += 1
+        self.variables = {**outer, node.variable: name}
+        body = self.truth(node.body, depth)
+        self.variables = outer
+        return f"{'any' if node.kind == 'exists' else 'all'}({body} for {name} in {over})", True
+
+
+_PLAIN = frozenset((bool, int, float, str))
+
+
+def _all_text(value: Value) -> TypeGuard[tuple[str, ...]]:
+    return isinstance(value, tuple) and all(type(member) is str for member in value)
+
+
+def _truth(value: Value) -> bool:
+    if value is True or value is False:
+        return value
+    raise Invalid
+
+
+def _members(value: Value) -> Any:
+    if isinstance(value, (tuple, Mapping)):
+        return value
+    raise Invalid
+
+
+_RULES: Mapping[type, Callable[[_Writer, Any, int], Written]] = MappingProxyType(
+    {
+        Literal: _Writer.literal,
+        Attribute: _Writer.attribute,
+        Variable: _Writer.variable,
+        Has: _Writer.has,
+        Not: _Writer.negation,
+        And: _Writer.conjunction,
+        Or: _Writer.disjunction,
+        Conditional: _Writer.conditional,
+        Compare: _Writer.compare,
+        Arithmetic: _Writer.arithmetic,
+        Negate: _Writer.minus,
+        ListOf: _Writer.list_of,
+        Call: _Writer.call,
+        Comprehension: _Writer.comprehension,
+    }
+)
