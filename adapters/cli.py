@@ -99,7 +99,7 @@ def _policy(commands: Commands) -> None:
         if name == "plan":
             command.add_argument("--unknown", default="resource", help="what comes row by row, as resource,context.ip")
     schema = _command(commands, "schema", "policy:schema", "print the JSON Schema of a document kind")
-    schema.add_argument("kind", help="PolicySet, PermissionMap, Vocabulary or PolicyTest")
+    schema.add_argument("kind", nargs="?", default="", help="such as PolicySet (default: list the kinds)")
 
 
 def _authoring(commands: Commands) -> None:
@@ -111,6 +111,8 @@ def _authoring(commands: Commands) -> None:
     fmt = _command(commands, "fmt", "formatting:fmt", "write documents in their canonical form; comments are kept")
     fmt.add_argument("paths", nargs="+", metavar="PATH", help="documents, or folders with them")
     fmt.add_argument("--check", action="store_true", help="change nothing; exit 1 if something would change")
+    bench = _command(commands, "bench", "measuring:bench", "measure how fast the engine decides here")
+    bench.add_argument("--peers", action="store_true", help="say so if the installed peers cannot be measured")
 
 
 def _operations(commands: Commands) -> None:

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Given", "evaluate", "explain", "given_of", "request_of", "schema"]
 
+PURPOSES = {
+    "PolicySet": "policies of one layer: permit, deny, require, delegate, oblige",
+    "PermissionMap": "permissions and events of one system, and what they grant or do in another",
+    "Vocabulary": "verbs, types, attributes and short names that a site adds",
+    "PolicyTest": "cases with their expected decisions, for `spir test`",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -52,9 +59,14 @@ def explain(arguments: Namespace) -> int:
 
 
 def schema(arguments: Namespace) -> int:
+    """Of one kind; without a kind, what kinds there are."""
+    from spir.language.document import KINDS
     from spir.language.kinds.schema import schema as schema_of
 
-    print(json.dumps(schema_of(arguments.kind), indent=2))
+    if arguments.kind:
+        print(json.dumps(schema_of(arguments.kind), indent=2))
+    else:
+        say(arguments, dict(PURPOSES), (f"{kind:14} {PURPOSES.get(kind, '')}".rstrip() for kind in KINDS))
     return OK
 
 

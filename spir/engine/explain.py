@@ -15,7 +15,7 @@ from typing import Any
 from spir.engine.attributes import Attributes, organization_of
 from spir.engine.evaluate import Scope, evaluate, free_attributes
 from spir.engine.formula import Applicable, applicable
-from spir.engine.nearest_change import NO_ENUMS, Flip, nearest_change
+from spir.engine.nearest_change import NO_ENUMS, Decide, Flip, nearest_change
 from spir.engine.reference import decide
 from spir.engine.ruleset import RuleSet
 from spir.language.printer import to_cel
@@ -98,10 +98,14 @@ def explain(
     view: View,
     at: datetime,
     enums: Mapping[str, tuple[Value, ...]] = NO_ENUMS,
+    faster: Decide | None = None,
 ) -> Explanation:
-    """Decide and say why. Pure, like `decide`; much slower. `enums`: see `nearest_change`."""
+    """Decide and say why. Pure, like `decide`; much slower.
+
+    `enums` and `faster`, another engine with the same rules, are for `nearest_change`.
+    """
     decision = decide(rules, request, view, at)
-    change = nearest_change(rules, request, view, at, decision, enums)
+    change = nearest_change(rules, request, view, at, decision, enums, faster)
     return Explanation(request, decision, trace(rules, request, view, at), change)
 
 

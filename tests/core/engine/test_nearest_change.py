@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from spir.embed import default_vocabulary
 from spir.engine.attributes import NoFacts
 from spir.engine.explain import explain
+from spir.engine.reference import decide
 from spir.engine.ruleset import RuleSet, Site
 from spir.language.document import read_documents
 from spir.model.facts import Snapshot
@@ -112,3 +113,19 @@ def test_maps_in_conditions_are_no_candidates():
 def test_whatever_is_asked_a_change_is_another_answer(rules: RuleSet, request: Request, facts: Snapshot):
     found = explain(rules, request, facts, NOON)
     assert found.change is None or found.change.effect is not found.decision.effect
+
+
+def test_a_faster_engine_may_do_the_search():
+    asked = []
+
+    def faster(request, view, at):
+        asked.append(request)
+        return decide(rules, request, view, at)
+
+    documents = read_documents(
+        {"a.yaml": HEAD + permit('resource.modality == "CR"')}, vocabulary_text=default_vocabulary()
+    )
+    rules = RuleSet.of(documents.policy_sets, "", Site("cn"))
+    request = Request.build(DR_LI, "search:imaging", {"modality": "MR"})
+    found = explain(rules, request, NoFacts(), NOON, faster=faster)
+    assert str(found.change) == "would be permitted if resource.modality were CR" and asked
