@@ -64,6 +64,7 @@ class _Get(Transfer):
 
     def _instance(self, event: Sends) -> Steps:
         command = event.command
+        yield from self._renew()
         if not self._may_pass(event):
             self.withheld.add(command.sop_instance)
             self.trail.partial = True
@@ -89,7 +90,7 @@ class _Get(Transfer):
 
     def _may_pass(self, event: Sends) -> bool:
         """Whether the head says what was selected, and is admitted once more."""
-        if isinstance(event.head, DatasetError) or not matches(event.command, event.head):
+        if self.closed or isinstance(event.head, DatasetError) or not matches(event.command, event.head):
             return False
         try:
             return self._admitted(event.head)

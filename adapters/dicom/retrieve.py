@@ -43,6 +43,7 @@ CARRIED_OUT = frozenset(("notify", "trigger", "audit"))
 @dataclass(frozen=True, slots=True)
 class Selected:
     """A series that may be retrieved; `instances` are those named at IMAGE level. `expected`: how many it has.
+    `judged`: the rows that were admitted, to be judged again in a retrieve that goes on for long.
 
     `patient` is the bare Patient ID, as the identifier of the patient root needs it.
     """
@@ -53,6 +54,11 @@ class Selected:
     properties: Mapping[str, Any]
     instances: tuple[str, ...] = ()
     expected: int = 0
+    judged: tuple[Mapping[str, Any], ...] = ()
+
+    def admitted(self, judge: Judge) -> bool:
+        """Whether all of it may (still) be retrieved."""
+        return all(_admitted(judge, row) is not None for row in self.judged or (self.properties,))
 
 
 MAX_WITHHELD = 100
@@ -237,13 +243,16 @@ def _judged(
         return [Selected(one.patient, one.study, one.uid, one.properties, (), one.expected)], duties, 0
     rows = yield from resolve.instances(budget, one.study, one.uid, retrieval.wanted)
     chosen: dict[str, tuple[Obligation, ...]] = {}
+    judged = []
     for row in rows:
-        found = _admitted(judge, {**one.properties, "sop_class": row.text(SOP_CLASS) or None})
+        properties = {**one.properties, "sop_class": row.text(SOP_CLASS) or None}
+        found = _admitted(judge, properties)
         if found is not None:
             chosen[row.text(SOP_UID) or ""] = found
+            judged.append(properties)
     if not chosen:
         return [], (), len(rows)
-    selected = Selected(one.patient, one.study, one.uid, one.properties, tuple(chosen), len(chosen))
+    selected = Selected(one.patient, one.study, one.uid, one.properties, tuple(chosen), len(chosen), tuple(judged))
     owed = tuple(dict.fromkeys(duty for duties in chosen.values() for duty in duties))
     return [selected], owed, len(rows) - len(chosen)
 

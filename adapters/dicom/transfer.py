@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from adapters.dicom.dataset import DataSet, DatasetError, encode
@@ -18,7 +19,7 @@ from adapters.dicom.query import request_for
 from adapters.dicom.resolve import Budget
 from adapters.dicom.retrieve import CARRIED_OUT, Counters, Found, SubRequest, expand, refused_list, resolved, split
 from adapters.dicom.rows import Judge
-from adapters.dicom.session import Message, PeerGone, Said, Sends, Side, Steps, Trail, conclude, outcome_of
+from adapters.dicom.session import Message, PeerGone, Said, Sends, Side, Steps, Trail, conclude, outcome_of, renewed
 from adapters.dicom.status import Status, is_failure
 from spir.exchange import Answer, AskPeer, Await, Decide, Ruling
 from spir.model.obligation import unmet
@@ -41,7 +42,11 @@ class Transfer:
         self.total = Counters()
         self.cancelled = False
         self.refusal: int | None = None  # the last failure of the peer's that names no counts
+        self.closed = False  # decided anew, and nothing more may move
+        self.stopped = False  # the running sub-request was cancelled by us
         self._lists = True
+        self._members = {(one.study, one.uid): one for one in found.selected}
+        self._renewed = False
 
     def run(self) -> Steps:
         """All sub-requests, then the record, then the final response."""
@@ -53,8 +58,14 @@ class Transfer:
             if parts:
                 waiting.extendleft(reversed(parts))
                 continue
+            yield from self._renew()
+            left = self._left(current)
+            if left is None:
+                self._withhold()
+                continue
+            current = left
             response, failures = yield from self._one(current, sum(one.expected for one in waiting))
-            if not self.cancelled and refused_list(current, response):
+            if not self.cancelled and not self.stopped and refused_list(current, response):
                 self._lists = False
                 waiting.appendleft(current)
                 continue
@@ -70,12 +81,14 @@ class Transfer:
             event = yield Await()
             match event:
                 case Said(Side.PEER, CMoveRsp() | CGetRsp() as response) if is_pending(response.status):
+                    yield from self._watch(current)
                     yield self._pending(response, later)
                 case Said(Side.PEER, CMoveRsp() | CGetRsp() as response, data):
                     return response, self._failures(data)
                 case Said(Side.CLIENT, CCancelRq() as cancel):
                     yield from self._cancel(cancel)
                 case Sends():
+                    yield from self._watch(current)
                     yield from self._instance(event)
                 case _:
                     raise PeerGone("something came that does not belong to a retrieve", clause="PS3.7 9.1.4")
@@ -84,6 +97,43 @@ class Transfer:
         if cancel.message_id == self.request.message_id and not self.cancelled:
             self.cancelled = True
             yield AskPeer(Message(self.trail.call.context, cancel))
+
+    def _renew(self) -> Steps:
+        """A retrieve may go on for long: what was right at its beginning need not be."""
+        if self.closed or not self.trail.stale():
+            return
+        ruling = yield from renewed(self.trail, CARRIED_OUT)
+        if ruling is None:
+            self.closed = True
+        else:
+            self._renewed = True
+            self.judge = replace(self.judge, ruling=ruling)
+
+    def _left(self, current: SubRequest) -> SubRequest | None:
+        """What of a sub-request may be retrieved by the ruling of now; None for nothing."""
+        if self.closed or not self._renewed:
+            return None if self.closed else current
+        members = [self._members[current.study, uid] for uid in current.series]
+        kept = [one for one in members if one.admitted(self.judge)]
+        if len(kept) == len(members):
+            return current
+        expected = sum(one.expected for one in kept)
+        return replace(current, series=tuple(one.uid for one in kept), expected=expected) if kept else None
+
+    def _withhold(self) -> None:
+        self.trail.partial = True
+        self.trail.count("withheld")
+
+    def _watch(self, current: SubRequest) -> Steps:
+        """Cancel what is running when it may not be retrieved any more; what has moved has moved."""
+        if self.stopped or not self.trail.stale():
+            return
+        yield from self._renew()
+        if self._left(current) != current:
+            self.stopped = True
+            self._withhold()
+            if not self.cancelled:
+                yield AskPeer(Message(self.trail.call.context, CCancelRq(self.request.message_id)))
 
     def _instance(self, event: Sends) -> Steps:
         raise PeerGone("the PACS sends an instance that nobody asked it to send here", clause="PS3.7 9.1.4")
@@ -99,7 +149,9 @@ class Transfer:
 
     def _add(self, current: SubRequest, response: CMoveRsp | CGetRsp, failures: tuple[str, ...]) -> None:
         counted = self._counted(response, failures)
-        if is_failure(response.status) and not Counters.of(response).done:
+        if self.stopped:
+            self.stopped = False
+        elif is_failure(response.status) and not Counters.of(response).done:
             self.refusal = response.status
             counted = Counters(failed=max(current.expected, 1))
         self.total += counted
@@ -119,10 +171,13 @@ class Transfer:
             status = Status.CANCELLED
         elif not total.completed and not total.warning and self.refusal is not None:
             status = self.refusal
+        elif self.closed and not total.done:
+            status = Status.NOT_AUTHORISED
         for name, number in (("completed", total.completed), ("failed", total.failed), ("warning", total.warning)):
             trail.count(name, number)
         message = self._message(status, total, later if self.cancelled else None)
-        yield from conclude(trail, message.command, outcome_of(trail, status), message.data)  # type: ignore[arg-type]
+        outcome = Outcome.REFUSED if status == Status.NOT_AUTHORISED else outcome_of(trail, status)
+        yield from conclude(trail, message.command, outcome, message.data)  # type: ignore[arg-type]
 
     def _message(self, status: int, counters: Counters, remaining: int | None) -> Message:
         """A response with counters; `remaining` only where PS3.7 tables 9.1-3 and 9.1-4 allow it."""

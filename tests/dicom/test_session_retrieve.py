@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from adapters.dicom.identifier import LEVEL, MODALITIES_IN_STUDY
 from adapters.dicom.message import CCancelRq, CGetRq, CGetRsp, CMoveRq, CMoveRsp, CStoreRq, CStoreRsp
 from adapters.dicom.move import move
 from adapters.dicom.query import request_for
-from adapters.dicom.session import Call, ClientGone, Lookup, Message, PassOn, PeerGone, Said, Sends, Side, Skip
+from adapters.dicom.session import Call, ClientGone, Lookup, Message, PassOn, PeerGone, Said, Sends, Side, Site, Skip
 from adapters.dicom.tables import Service
 from spir.errors import PeerError, Unavailable
 from spir.exchange import Answer, AskPeer, Await, Decide
@@ -40,7 +41,7 @@ from tests.dicom.scenes import (
     data,
     play,
 )
-from tests.given import DR_LI, GivenRuling, deny, permit
+from tests.given import DR_LI, NOON, GivenRuling, deny, permit
 
 MOVING = request_for(DR_LI, Service.MOVE, {**CALLER.context, "destination": "WS1"})
 GETTING = request_for(DR_LI, Service.GET, CALLER.context)
@@ -411,4 +412,105 @@ def test_an_instance_nobody_asked_for_ends_a_move() -> None:
         (Await(), Sends(3, INSTANCE, head())),
         (Recorded(outcome=Outcome.ERROR, status="A702"), 1),
         (down(0xA702, "the PACS sends an instance that nobody asked it to send here"), None),
+    )
+
+
+# -- retrieves that go on for long ----------------------------------------------------------------
+
+
+@dataclass
+class Clock:
+    """A site's clock that the playbook moves: `site` has it."""
+
+    now: datetime = NOON
+
+    @property
+    def site(self) -> Site:
+        return replace(SITE, clock=lambda: self.now, bounds=replace(SITE.bounds, list_length=1))
+
+
+def run(session: Any, clock: Clock, *turns: tuple[Any, Any]) -> None:
+    """As `play`, with a minute before each event."""
+    command = next(session)
+    for number, (expected, event) in enumerate(turns):
+        assert expected == command, f"turn {number}: {command!r}"
+        clock.now += timedelta(minutes=1)
+        try:
+            command = session.send(event)
+        except StopIteration:
+            assert number == len(turns) - 1, f"the session ended after turn {number}"
+            return
+    raise AssertionError(f"the session goes on with {command!r}")
+
+
+def test_a_move_over_a_discharge_is_cancelled_and_the_rest_is_not_begun() -> None:
+    clock = Clock()
+    run(
+        move(clock.site, CALLER, movement({STUDY_UID: "1.1"})),
+        clock,
+        (Decide(MOVING), radiographs(MOVING)),
+        *RESOLVED,
+        (Decide(MOVING), radiographs(MOVING)),  # the record took a minute
+        (up("1.1.1"), None),
+        (Await(), peer(0xFF00, remaining=1, completed=1, failed=0, warning=0)),
+        (Decide(MOVING), deny(MOVING)),
+        (AskPeer(Message(1, CCancelRq(5))), None),
+        (down(0xFF00, remaining=2, completed=1, failed=0, warning=0), None),
+        (Await(), peer(0xFE00, remaining=1, completed=1, failed=0, warning=0)),
+        (Recorded(outcome=Outcome.PARTIAL, status="0000", completed=1, withheld=3), 1),
+        (down(0x0000, completed=1, failed=0, warning=0), None),
+    )
+
+
+def test_what_may_not_move_any_more_when_its_turn_comes_is_left_out() -> None:
+    clock = Clock()
+
+    def only_cr(row: Mapping[str, Any]) -> bool:
+        return row.get("modality") == "CR"
+
+    narrowed = GivenRuling(Decision(Effect.CONDITIONAL, MOVING.operation, ADMIT_ALL), MOVING, only_cr)
+    run(
+        move(clock.site, CALLER, movement({STUDY_UID: "1.1"})),
+        clock,
+        (Decide(MOVING), radiographs(MOVING)),
+        *RESOLVED,
+        (Decide(MOVING), narrowed),
+        (up("1.1.1"), None),
+        (Await(), peer(0x0000, completed=2, failed=0, warning=0)),
+        (Decide(MOVING), narrowed),
+        (Recorded(outcome=Outcome.PARTIAL, status="0000", completed=2, withheld=2), 1),
+        (down(0x0000, completed=2, failed=0, warning=0), None),
+    )
+
+
+def test_a_move_that_may_not_begin_any_more_is_not_authorised() -> None:
+    clock = Clock()
+    run(
+        move(clock.site, CALLER, movement({STUDY_UID: "1.1"})),
+        clock,
+        (Decide(MOVING), radiographs(MOVING)),
+        *RESOLVED,
+        (Decide(MOVING), deny(MOVING)),
+        (Recorded(outcome=Outcome.REFUSED, status="0124"), 1),
+        (down(0x0124, completed=0, failed=0, warning=0), None),
+    )
+
+
+def test_an_identity_that_expires_ends_a_get_instance_by_instance() -> None:
+    clock = Clock()
+    caller = replace(CALLER, identity=replace(CALLER.identity, expires=NOON + timedelta(minutes=5)))
+    run(
+        get(clock.site, caller, getting({STUDY_UID: "1.1"})),
+        clock,
+        (Decide(GETTING), radiographs(GETTING)),
+        *RESOLVED,
+        (Decide(GETTING), radiographs(GETTING)),
+        (AskPeer(Message(1, CGetRq(5, GET), data({LEVEL: "SERIES", STUDY_UID: "1.1", SERIES_UID: "1.1.1"}, ""))), None),
+        (Await(), Sends(3, INSTANCE, head())),
+        (AskPeer(Message(1, CCancelRq(5))), None),
+        (Skip(Side.PEER), None),
+        (AskPeer(Message(3, CStoreRsp(9, CR, "1.1.1.1", 0x0124))), None),
+        (Await(), got(0xFE00, remaining=0, completed=0, failed=1, warning=0)),
+        (Recorded(outcome=Outcome.REFUSED, status="0124"), 1),
+        (told(0x0124, completed=0, failed=0, warning=0), None),
     )
