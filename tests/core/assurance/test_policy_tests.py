@@ -7,14 +7,18 @@ from xml.etree import ElementTree
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from spir.assurance.coverage import Coverage, Tally
 from spir.assurance.junit import to_junit
-from spir.assurance.policy_tests import Ground, Premises, facts_of, premises, run_case
+from spir.assurance.policy_tests import EXPECTATIONS, Ground, Premises, facts_of, premises, run_case
 from spir.embed import default_vocabulary
 from spir.engine.ruleset import RuleSet, Site
-from spir.errors import DocumentError
+from spir.errors import DocumentError, Location, SpirError
 from spir.language.document import read_documents
+from spir.language.kinds.policy_test import GIVEN_FIELDS, Case, PolicyTest
 from spir.model.facts import FactStore, empty_snapshot
 from tests.given import NOON
 
@@ -217,3 +221,33 @@ def test_junit_names_what_failed_where():
     (case,) = suite
     assert (case.get("name"), case.get("file"), case.get("line")) == ("one", "t_test.yaml", "6")
     assert case[0].get("message") == 'effect: expected "permit", found "deny"'
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["deny", "HIS|P001", "in"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@drawn(
+    st.dictionaries(st.sampled_from(GIVEN_FIELDS), JSON | st.lists(st.dictionaries(st.just("patient"), JSON))),
+    st.dictionaries(st.sampled_from(["subject", "action", "resource", "context", "deferred"]), JSON),
+    st.lists(JSON, max_size=2),
+    st.dictionaries(st.sampled_from(EXPECTATIONS), JSON),
+)
+def test_whatever_a_case_says_it_is_run_or_refused(given, request, rows, expect):
+    where = Location("t_test.yaml", 6, 5)
+    documents = document(f"{REQUEST % CR}    expect: {{}}\n")
+    known = documents.tests[0].cases[0].request
+    rules = RuleSet.of(documents.policy_sets, "", Site("cn"))
+    for asked in (request, known):
+        case = Case("c", given, asked, tuple(rows), expect, where)
+        try:
+            found = premises(PolicyTest("t", {}, (case,), where), case)
+            store = FactStore(empty_snapshot(documents.vocabulary.joins()))
+            store.apply(facts_of(found.facts, documents.vocabulary, NOON, where))
+            run_case(case, Ground(rules, store.snapshot, NOON))
+        except SpirError:
+            continue
