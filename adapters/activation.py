@@ -23,6 +23,7 @@ from typing import Any
 from adapters.bundles import Source, archive_of, read_kept, read_source, shelf_of
 from adapters.identity.directory import Directory
 from adapters.parts import directory_of, rules_of
+from adapters.retire import held, let_go
 from adapters.settings import Settings
 from spir.embed import SUFFIXES, default_vocabulary
 from spir.engine.ruleset import RuleSet
@@ -158,9 +159,11 @@ class Policies:
         except Exception as error:
             await self._refuse("policies", _ours(error))
             return False
+        before = [self.current]
         self._put(found)
         self.problems.pop("policies", None)
         log.info("policies %s are in force", found.rules.fingerprint)
+        await asyncio.to_thread(_retire, before, found)
         return True
 
     async def _reload_directory(self) -> bool:
@@ -281,9 +284,21 @@ def _finished(steps: Generator[Any, None, Any]) -> Any:
             time.sleep(0)
 
 
+def _retire(before: list[InForce], now: InForce) -> None:
+    """What is in force no longer goes bit by bit; policies that both have stay."""
+    with giving_way():
+        shared = (one for found in now.documents.policy_sets for one in (found, *found.policies))
+        objects = held(before.pop(), shared)
+        let_go(objects)
+
+
 @contextlib.contextmanager
 def giving_way() -> Iterator[None]:
-    """Switch threads often, and do not let the collector look through a growing heap at one go."""
+    """Switch threads often, and do not let the collector look through a large heap at one go.
+
+    What is there in the end is taken out of the collector's sight: rules hold
+    no rings, they go when nothing refers to them any more.
+    """
     interval, collecting = sys.getswitchinterval(), gc.isenabled()
     sys.setswitchinterval(SWITCH)
     gc.disable()
@@ -292,6 +307,7 @@ def giving_way() -> Iterator[None]:
     finally:
         sys.setswitchinterval(interval)
         if collecting:
+            gc.freeze()
             gc.enable()
 
 
