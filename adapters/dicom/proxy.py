@@ -157,6 +157,7 @@ class Proxy:
             peer = await self._admitted(client, request, caller)
         except SpirError as error:
             log.warning("an association was rejected: %s", type(error).__name__)
+            await self._note_failure(error, caller)
             if not client.ended:
                 client.reject(Rejection.CONGESTION)
             return
@@ -223,14 +224,23 @@ class Proxy:
             raise
         return peer
 
-    async def _refuse(self, what: str, subject: str, names: tuple[str, ...] = ()) -> None:
+    async def _note_failure(self, error: SpirError, caller: Caller) -> None:
+        """Record that somebody known was turned away. Where even that fails, it is turned away all the same."""
+        try:
+            await self._refuse(f"PACS: {type(error).__name__}", caller.identity.subject.id, outcome=Outcome.ERROR)
+        except SpirError as unrecorded:
+            log.error("a rejection could not be recorded: %s", type(unrecorded).__name__)
+
+    async def _refuse(
+        self, what: str, subject: str, names: tuple[str, ...] = (), outcome: Outcome = Outcome.REFUSED
+    ) -> None:
         event = AuditEvent(
             time=self._services.now(),
             kind=EventKind.REFUSAL,
             protocol="dicom",
             operation="A-ASSOCIATE",
             subject=subject,
-            outcome=Outcome.REFUSED,
+            outcome=outcome,
             detail={"refused": what, **({"names": names} if names else {})},
         )
         await self._services.commit(Record(event))
