@@ -38,6 +38,7 @@ from adapters.notify.courier import Courier
 from adapters.parts import identifiers_of, resolver_of, tls_of
 from adapters.settings import Settings, address
 from adapters.version import VERSION
+from spir.engine.compiler import Compiled, compile_in_slices
 from spir.engine.explain import Explanation, explain
 from spir.engine.inputs import with_facts
 from spir.engine.ruleset import RuleSet
@@ -82,6 +83,7 @@ class Gateway:
         self.journal = journal
         self.policies = policies
         self.rules: RuleSet = policies.current.rules
+        self.compiled: Compiled = policies.current.prepared
         self.identifiers: PatientIdentifiers = identifiers_of(settings)
         self.directory: Directory = policies.current.directory
         self.resolver: Resolver = resolver_of(settings, self.directory, self.now)
@@ -97,7 +99,7 @@ class Gateway:
         if getattr(adapters, "OWNER", "") != "spir-suite":
             raise Unavailable("another distribution has overwritten `adapters`", hint="run `spir doctor`")
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        policies = Policies(settings, (PolicyTests(settings),))
+        policies = Policies(settings, (PolicyTests(settings),), compile_in_slices)
         documents = policies.load().documents
         journal = Journal.open(settings.data)
         store = Embedded.open(
@@ -172,7 +174,8 @@ class Gateway:
         return self._reloading
 
     def _put(self, found: InForce) -> None:
-        self.rules, self.directory, self.resolver.directory = found.rules, found.directory, found.directory
+        self.rules, self.compiled = found.rules, found.prepared
+        self.directory = self.resolver.directory = found.directory
 
     async def _record_change(self, event: Event) -> None:
         outcome = Outcome.SUCCESS if event.ok else Outcome.ERROR
@@ -191,7 +194,7 @@ class Gateway:
 
     def rule(self, request: Request) -> Judged:
         """Decide on one snapshot of facts by one set of rules."""
-        return rule(self.rules, request, self.store.facts.snapshot, self.now())
+        return rule(self.rules, request, self.store.facts.snapshot, self.now(), self.compiled.decide)
 
     async def commit(self, *items: Durable) -> int:
         return await self.store.commit([self._kept(item) for item in items])
@@ -228,7 +231,8 @@ class Gateway:
         return self.store.facts.snapshot
 
     def explain(self, request: Request) -> Explanation:
-        return explain(self.rules, request, self.snapshot, self.now())
+        enums = self.vocabulary.enums()
+        return explain(self.rules, request, self.snapshot, self.now(), enums, self.compiled.decide)
 
     def health(self) -> Mapping[str, str]:
         """What is wrong, by part; empty if every answer is sound."""

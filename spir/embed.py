@@ -16,8 +16,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from spir.engine.attributes import NoFacts
+from spir.engine.compiler import Compiled, compile_rules
 from spir.engine.explain import Explanation, explain
-from spir.engine.reference import decide
 from spir.engine.ruleset import RuleSet, Site
 from spir.engine.ruling import Judged, rule
 from spir.errors import DocumentError, Location
@@ -39,9 +39,13 @@ WALL_CLOCK: Clock = partial(datetime.now, UTC)
 class Engine:
     """Decides by one immutable set of rules. Load a new engine to change them."""
 
-    rules: RuleSet
+    compiled: Compiled
     documents: Documents
     clock: Clock = WALL_CLOCK
+
+    @property
+    def rules(self) -> RuleSet:
+        return self.compiled.rules
 
     @classmethod
     def load(
@@ -55,26 +59,28 @@ class Engine:
         documents = read_documents(collect(*paths), vocabulary_text=default_vocabulary())
         site = Site(organization or _only_jurisdiction(documents), ZoneInfo(timezone))
         rules = RuleSet.of(documents.policy_sets, documents.fingerprint, site)
-        return cls(rules, documents) if clock is None else cls(rules, documents, clock)
+        return cls(compile_rules(rules), documents, clock or WALL_CLOCK)
 
     def decide(
         self, request: Request | Mapping[str, Any], facts: View | None = None, at: datetime | None = None
     ) -> Decision:
         """Decide on a request, or on AuthZEN JSON that says one. Raises RequestError for malformed JSON."""
-        return decide(self.rules, _request(request), facts or NoFacts(), at or self.clock())
+        return self.compiled.decide(_request(request), facts or NoFacts(), at or self.clock())
 
     def rule(
         self, request: Request | Mapping[str, Any], facts: View | None = None, at: datetime | None = None
     ) -> Judged:
         """Like `decide`, for judging rows by the decision afterwards."""
-        return rule(self.rules, _request(request), facts or NoFacts(), at or self.clock())
+        at = at or self.clock()
+        return rule(self.rules, _request(request), facts or NoFacts(), at, self.compiled.decide)
 
     def explain(
         self, request: Request | Mapping[str, Any], facts: View | None = None, at: datetime | None = None
     ) -> Explanation:
         """Decide and say why, with the smallest change that would flip the answer."""
         enums = self.documents.vocabulary.enums()
-        return explain(self.rules, _request(request), facts or NoFacts(), at or self.clock(), enums)
+        at = at or self.clock()
+        return explain(self.rules, _request(request), facts or NoFacts(), at, enums, self.compiled.decide)
 
 
 def collect(*paths: str | Path) -> dict[str, str]:

@@ -20,6 +20,7 @@ from adapters.commands.output import OK, say
 from spir.embed import Engine, default_vocabulary
 from spir.engine import reference
 from spir.engine.attributes import NoFacts
+from spir.engine.compiler import compile_rules
 from spir.engine.ruleset import RuleSet, Site
 from spir.language.document import read_documents
 from spir.model.request import Entity, Request
@@ -49,7 +50,7 @@ def measure(policies: int, seconds: float) -> dict[str, float]:
     begun = perf_counter()
     documents = read_documents({"bench.yaml": _document(policies)}, vocabulary_text=default_vocabulary())
     rules = RuleSet.of(documents.policy_sets, documents.fingerprint, Site("cn"))
-    engine, view = Engine(rules, documents), NoFacts()
+    engine, view = Engine(compile_rules(rules), documents), NoFacts()
     loaded = perf_counter() - begun
     requests = [_request(number, policies) for number in range(5000)]
     ours = _rate(lambda request: engine.decide(request, view, AT), requests, seconds)
