@@ -61,12 +61,28 @@ class People:
         value = message.component(repetition, 1)
         if kind not in self.types or not _plain(value):
             return None
-        issuers = [message.component(repetition, 4, part) for part in (1, 2)]
-        for issuer in [issuer for issuer in issuers if issuer] or [""]:
-            known = self.identifiers.canonical(value, issuer)
-            if known:
-                return self.types.index(kind), known
-        return None
+        name, universal, scheme = (message.component(repetition, 4, part) for part in (1, 2, 3))
+        known = self._assigned(value, name, universal, scheme)
+        return (self.types.index(kind), known) if known else None
+
+    def _assigned(self, value: str, name: str, universal: str, scheme: str) -> str | None:
+        """The canonical id of a value whose assigning authority has these parts (HD); None if they contradict.
+
+        Another hospital may call its authority by our name; its universal id is its own.
+        """
+        if not name or not universal:
+            return self.identifiers.canonical(value, name or universal)
+        by_name, by_universal = (self.identifiers.canonical(value, issuer) for issuer in (name, universal))
+        if by_name is None or by_universal is None:
+            found = by_name or by_universal
+            return None if found is None or self._elsewhere(found, by_universal, scheme) else found
+        return by_name if by_name == by_universal else None
+
+    def _elsewhere(self, found: str, by_universal: str | None, scheme: str) -> bool:
+        """Whether an authority that was known by its name only has another OID than ours."""
+        system = self.identifiers.system(found)
+        ours = system[0] if system else ""
+        return by_universal is None and scheme == "ISO" and ours.startswith("urn:oid:")
 
     def _doctor(self, message: Message, repetition: str, source: Source) -> str:
         value = message.component(repetition, 1)

@@ -266,6 +266,13 @@ def test_a_merge_without_two_known_names_is_refused(text: str, code: int):
 # -- identifiers, visits, times --------------------------------------------------------------
 
 
+@pytest.mark.parametrize("pid3", ["P001^^^HIS&9.9.9&ISO^MR", "P001^^^HIS&1.2.9&ISO^MR", "P001^^^CITY&1.2.3&ISO^MR"])
+def test_an_authority_of_our_name_with_another_oid_is_not_ours(pid3: str):
+    with pytest.raises(MessageError) as raised:
+        read(adt("A01", patient=pid3))
+    assert raised.value.code == 204
+
+
 @pytest.mark.parametrize(
     ("pid3", "patient"),
     [
