@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.commands.moment import moment
 from adapters.commands.output import FINDING, OK, say
 from spir.embed import Engine
+from spir.engine.compiler import compile_rules
 from spir.engine.explain import Explanation
 from spir.errors import RequestError
 from spir.model.decision import Decision
@@ -100,11 +101,11 @@ def _engine(arguments: Namespace) -> Engine:
     path = Path(arguments.config or "spir.toml")
     if not path.exists():
         raise RequestError("no policies are given", hint="use -p PATH, or -c spir.toml")
+    from adapters.parts import policies_of
     from adapters.settings import load
 
-    settings = load(path)
-    folders = [settings.path(name) for name in settings.policy.documents]
-    return Engine.load(*folders, organization=settings.site.organization, timezone=settings.site.timezone)
+    documents, rules = policies_of(load(path))
+    return Engine(compile_rules(rules), documents)
 
 
 def _facts(arguments: Namespace, engine: Engine, at: datetime) -> Snapshot:

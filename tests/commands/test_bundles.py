@@ -134,6 +134,14 @@ def test_rollback_goes_back_and_what_comes_next_must_be_newer_than_all(spir: Spi
     assert in_force() == 4
 
 
+def test_eval_decides_by_the_bundle_that_the_configuration_names(spir: Spir) -> None:
+    spir("bundle", "push", make(spir, 1))
+    person = {"type": "person", "id": "sun", "properties": {"role": "nurse"}}
+    asked = {"subject": person, "action": {"name": "read"}, "resource": {"type": "result", "id": "1"}}
+    Path("request.json").write_text(json.dumps(asked), "utf-8")
+    assert spir("eval", "-c", "spir.toml", "-r", "request.json")["effect"] == "permit"
+
+
 def test_a_stale_bundle_at_the_site_is_refused_and_the_last_good_one_is_there(spir: Spir) -> None:
     make(spir, 1, "physician")
     spir("bundle", "push", make(spir, 2))
