@@ -9,16 +9,17 @@ what would need another one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from adapters.authzen.ucast import condition_tree, is_exact
 from spir.errors import SpirError
 from spir.language.printer import to_cel
 from spir.model.decision import Decision, Effect
-from spir.model.obligation import Obligation, unmet
+from spir.model.obligation import Incomparable, Obligation, joined, unmet
 from spir.model.request import Request
 
-__all__ = ["Refused", "answer", "failure", "permits", "planned", "refusal"]
+__all__ = ["Refused", "Verdict", "answer", "failure", "planned", "refusal"]
 
 
 class Refused(SpirError):
@@ -30,16 +31,34 @@ class Refused(SpirError):
         self.headers = headers
 
 
-def permits(request: Request, decision: Decision) -> bool:
-    """Whether the caller is told `true`."""
-    return decision.effect is Effect.PERMIT and not _unsupported(request, decision)
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a caller is told: `permitted`, and what it must do. `unsupported`: duties that it has said it cannot do."""
+
+    permitted: bool
+    duties: tuple[Obligation, ...]
+    unsupported: tuple[Obligation, ...] = ()
+
+    @classmethod
+    def of(cls, request: Request, decision: Decision) -> Verdict:
+        """Only a plain permit is permitted. A duty that depends on data nobody has given binds."""
+        if decision.effect is not Effect.PERMIT:
+            return cls(False, decision.obligations)
+        duties = decision.obligations
+        if decision.tied:
+            try:
+                duties = joined((*duties, *(tied.obligation for tied in decision.tied)))
+            except Incomparable:
+                return cls(False, ())
+        missing = _unsupported(request, duties)
+        return cls(not missing, duties, missing)
 
 
 def answer(request: Request, decision: Decision) -> dict[str, Any]:
     """The answer to one evaluation."""
-    permitted = permits(request, decision)
-    context = _context(request, decision, permitted)
-    return {"decision": permitted, "context": context} if context else {"decision": permitted}
+    verdict = Verdict.of(request, decision)
+    context = _context(verdict, decision)
+    return {"decision": verdict.permitted, "context": context} if context else {"decision": verdict.permitted}
 
 
 def failure(status: int, message: str) -> dict[str, Any]:
@@ -68,39 +87,44 @@ def planned(decision: Decision, pushed: Mapping[str, Any]) -> dict[str, Any]:
     return {**body, "pushdown": dict(pushed)}
 
 
-def _context(request: Request, decision: Decision, permitted: bool) -> dict[str, Any]:
+def _context(verdict: Verdict, decision: Decision) -> dict[str, Any]:
     context: dict[str, Any] = {}
+    duties = [item.to_json() for item in verdict.duties]
     if decision.effect is Effect.CONDITIONAL:
         context["conditional"] = True
         context["residual"] = condition_tree(decision.residual)
         context["exact"] = is_exact(decision.residual)
-    if decision.obligations:
-        context["obligations"] = [item.to_json() for item in decision.obligations]
+        # not `obligations`: those are due at once, also with a `false` (obligations profile, DENY decisions)
+        context |= {"pending": duties} if duties else {}
+    elif duties:
+        context["obligations"] = duties
     if decision.advice:
         context["advice"] = [item.to_json() for item in decision.advice]
-    if not permitted:
-        context["reasons"] = _reasons(request, decision)
+    if not verdict.permitted:
+        context["reasons"] = _reasons(verdict, decision)
     if decision.valid_until is not None:
         context["valid_until"] = decision.valid_until.isoformat()
     return context
 
 
-def _reasons(request: Request, decision: Decision) -> list[dict[str, Any]]:
+def _reasons(verdict: Verdict, decision: Decision) -> list[dict[str, Any]]:
     """AuthZEN reason objects; `code`, `policy` and `layer` are for programs."""
     found = [reason.to_json() for reason in decision.reasons]
     if decision.effect is Effect.CONDITIONAL:
         found.append({"code": "conditional", "text": "it depends on data that was not given"})
-    for item in _unsupported(request, decision):
+    for item in verdict.unsupported:
         found.append({"code": "obligation-not-supported", "text": f"the caller cannot carry out `{item.type}`"})
+    if not found:
+        found.append({"code": "obligations-conflict", "text": "its obligations ask for different things"})
     return [
         {"id": str(number), "reason_admin": {"en": reason.pop("text")}, **reason} for number, reason in enumerate(found)
     ]
 
 
-def _unsupported(request: Request, decision: Decision) -> tuple[Obligation, ...]:
-    """Obligations that the caller has said it cannot carry out, by not naming them."""
+def _unsupported(request: Request, duties: tuple[Obligation, ...]) -> tuple[Obligation, ...]:
+    """Duties that the caller has said it cannot carry out, by not naming them."""
     named = request.context.get("obligations_supported")
-    if named is None or not decision.obligations:
+    if named is None or not duties:
         return ()
     understood = named if isinstance(named, tuple) else ()
-    return unmet(decision.obligations, frozenset(name for name in understood if isinstance(name, str)))
+    return unmet(duties, frozenset(name for name in understood if isinstance(name, str)))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple
 
 from adapters.authzen.answer import Refused
-from adapters.authzen.server import CERTIFICATE
+from adapters.authzen.server import CERTIFICATE, UNIX
 from spir.exchange import Credentials
 
 __all__ = ["Arrived", "Receive", "Reply", "Scope", "Send", "head"]
@@ -20,17 +19,16 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _TRACE = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")  # W3C trace context, level 1
+_ECHOED = re.compile(rb"[\x20-\x7e\x80-\xff]{1,256}")
 _BEARER = re.compile(rb"(?i:bearer) +([A-Za-z0-9\-._~+/]+=*)")  # RFC 6750 section 2.1
 
 # Headers that mean something here: given twice, they would mean two things.
 _ONCE = frozenset((b"authorization", b"content-type", b"x-request-id", b"traceparent"))
 
 JSON_TYPE = b"application/json"
-MAX_REQUEST_ID = 256  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """`bundle`: the fingerprint of what decided; "" for what is in force."""
 
     status: int
@@ -43,7 +41,18 @@ class Reply:
 class Arrived:
     """One request, with ids of ours where it brings none. `numbers` are not secret: they tell calls apart."""
 
-    __slots__ = ("_receive", "address", "certificate", "headers", "method", "path", "request_id", "span", "trace")
+    __slots__ = (
+        "_receive",
+        "_unix",
+        "address",
+        "certificate",
+        "headers",
+        "method",
+        "path",
+        "request_id",
+        "span",
+        "trace",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, numbers: random.Random) -> None:
         self.method: str = scope["method"]
@@ -51,17 +60,29 @@ class Arrived:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         client = scope.get("client")
         self.address: str = client[0] if client else ""
-        self.certificate: bytes = scope.get("state", {}).get(CERTIFICATE, b"")
-        given = _TRACE.fullmatch(self.headers.get(b"traceparent", b""))
-        self.trace: bytes = given[1] if given else b"%032x" % (numbers.getrandbits(128) | 1)
-        self.span: bytes = b"%016x" % (numbers.getrandbits(64) | 1)
-        self.request_id: bytes = self.headers.get(b"x-request-id", b"")[:MAX_REQUEST_ID] or self.trace
+        state = scope.get("state", {})
+        self.certificate: bytes = state.get(CERTIFICATE, b"")
+        self._unix: bool = state.get(UNIX, False)
+        given = self.headers.get(b"traceparent")
+        found = _TRACE.fullmatch(given) if given else None
+        fresh = f"{numbers.getrandbits(192) | 1 << 64 | 1:048x}"  # neither id may be zero
+        self.trace: str = found[1].decode() if found else fresh[:32]
+        self.span: str = fresh[32:]
+        named = self.headers.get(b"x-request-id")
+        self.request_id: bytes = named if named and _ECHOED.fullmatch(named) else self.trace.encode()
         self._receive = receive
 
     @property
     def local(self) -> bool:
-        """Whether it comes from this machine: over loopback or a Unix socket."""
-        return not self.address or ip_address(self.address.partition("%")[0]).is_loopback
+        """Whether it comes from this machine: over a Unix socket or loopback."""
+        if self.address:
+            return ip_address(self.address.partition("%")[0]).is_loopback
+        return self._unix
+
+    @property
+    def shown(self) -> tuple[bytes, bytes, str]:
+        """What the caller shows of itself, as it came: the same for the same credentials."""
+        return self.headers.get(b"authorization", b""), self.certificate, self.address
 
     def credentials(self) -> Credentials:
         bearer = _BEARER.fullmatch(self.headers.get(b"authorization", b""))
@@ -75,8 +96,8 @@ class Arrived:
             names = [name for name, _ in headers if name in _ONCE]
             if len(names) != len(set(names)):
                 raise Refused(400, "a header that means something stands there twice")
-        if len(self.headers.get(b"x-request-id", b"")) > MAX_REQUEST_ID:
-            raise Refused(400, "the X-Request-ID is too long", hint=f"at most {MAX_REQUEST_ID} bytes are echoed")
+        if b"x-request-id" in self.headers and self.request_id is not self.headers[b"x-request-id"]:
+            raise Refused(400, "the X-Request-ID cannot be echoed", hint="send at most 256 printable characters")
 
     async def body(self, limit: int) -> bytes:
         """The whole body, which must call itself JSON. Raises Refused (400, 413)."""
@@ -105,10 +126,9 @@ def head(reply: Reply, arrived: Arrived, bundle: str) -> list[tuple[bytes, bytes
     return [
         (b"content-type", reply.type),
         (b"content-length", b"%d" % len(reply.body)),
-        (b"cache-control", b"no-store"),
         (b"x-request-id", arrived.request_id),
         (b"x-policy-version", (reply.bundle or bundle).encode()),
-        (b"traceparent", b"00-%b-%b-01" % (arrived.trace, arrived.span)),
+        (b"traceparent", f"00-{arrived.trace}-{arrived.span}-01".encode()),
         *reply.headers,
     ]
 

@@ -13,11 +13,12 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from adapters.authzen.answer import answer, failure, permits
+from adapters.authzen.answer import answer, failure
 from adapters.authzen.cache import DecisionCache
 from adapters.authzen.ground import Ground, fact_names
 from adapters.authzen.port import PdpPort
 from adapters.authzen.reading import Batch, Codec
+from spir.engine.attributes import patient_id
 from spir.errors import RequestError
 from spir.model.decision import Decision
 from spir.model.request import Request
@@ -25,22 +26,31 @@ from spir.model.request import Request
 __all__ = ["Deciding", "Evaluated", "digest"]
 
 BAD_REQUEST = 400
+LONGEST_KEPT = 16 * 1024  # bytes of a question, and of an answer
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """One answer. `body` as AuthZEN says it, `encoded` in the caller's codec; no request if it could not be read."""
+    """One answer. `body` as AuthZEN says it, `encoded` in the caller's codec; no request if it could not be read.
+
+    `patients` and `operation`: of the request, for the audit trail.
+    """
 
     body: Mapping[str, Any]
     encoded: bytes
     permitted: bool = False
     request: Request | None = None
     decision: Decision | None = None
+    patients: tuple[str, ...] = ()
+    operation: str = ""
 
 
 def digest(codec: Codec, body: bytes, kind: bytes = b"") -> bytes:
-    """By which a question is known. `kind` keeps whole bodies and items of batches apart."""
-    return sha256(body).digest() + codec.tag + kind
+    """By which a question is known; b"" for one that is too long to be remembered.
+
+    `kind` keeps whole bodies and items of batches apart.
+    """
+    return sha256(body).digest() + codec.tag + kind if len(body) <= LONGEST_KEPT else b""
 
 
 class Deciding:
@@ -53,6 +63,7 @@ class Deciding:
         self._known = (port.entities, port.resources)
         self._vocabulary = port.vocabulary
         self._names = fact_names(port.vocabulary)
+        self._ground = Ground(port.entities, port.resources, port.snapshot, self._names, aliases)
 
     def remembered(self, key: bytes, now: datetime) -> Evaluated | None:
         port = self._port
@@ -60,7 +71,7 @@ class Deciding:
         if port.entities is not entities or port.resources is not resources:  # who somebody is, and what something is
             self._known = (port.entities, port.resources)
             self.cache.clear()
-        return self.cache.get(key, port.bundle, port.snapshot.revision, now)
+        return self.cache.get(key, port.bundle, port.snapshot.revision, now) if key else None
 
     def decide(self, request: Request, codec: Codec, now: datetime, key: bytes = b"") -> Evaluated:
         """The answer to a request; remembered under `key`, if there is one."""
@@ -68,9 +79,12 @@ class Deciding:
         settled = ground.settled(request)
         decision = self._port.rule(settled).decision
         body = answer(settled, decision)
-        done = Evaluated(body, codec.encode(body), permits(settled, decision), settled, decision)
+        patient = patient_id(settled)
+        patients = (patient,) if patient else ()
+        permitted = body["decision"] is True
+        done = Evaluated(body, codec.encode(body), permitted, settled, decision, patients, settled.operation)
         # INVARIANT: facts move on while we work. What was settled on other facts than it was decided on is not kept.
-        if key and decision.facts == ground.snapshot.revision:
+        if key and decision.facts == ground.snapshot.revision and len(done.encoded) <= LONGEST_KEPT:
             self.cache.put(key, done, decision.bundle, decision.facts, now, decision.valid_until)
         return done
 
@@ -85,10 +99,13 @@ class Deciding:
 
     def ground(self) -> Ground:
         """What the site knows at this moment."""
-        port = self._port
+        port, held = self._port, self._ground
         if port.vocabulary is not self._vocabulary:
             self._vocabulary, self._names = port.vocabulary, fact_names(port.vocabulary)
-        return Ground(port.entities, port.resources, port.snapshot, self._names, self._aliases)
+        elif held.snapshot is port.snapshot and held.entities is port.entities and held.resources is port.resources:
+            return held
+        self._ground = Ground(port.entities, port.resources, port.snapshot, self._names, self._aliases)
+        return self._ground
 
     def _item(self, batch: Batch, item: Any, codec: Codec, now: datetime) -> Evaluated:
         key = digest(codec, codec.encode(item), b"i")

@@ -7,23 +7,24 @@ that a caller words freely, for it could name a patient.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+from adapters.authzen.deciding import BAD_REQUEST, Evaluated
 from spir.engine.attributes import patient_id
 from spir.exchange import Record
 from spir.model.decision import Decision
 from spir.model.request import Request
 from spir.record.event import AuditEvent, EventKind, Outcome
 
-__all__ = ["Call", "evaluated", "refused", "searched"]
+__all__ = ["Call", "evaluated", "refused", "searched", "told"]
 
 PROTOCOL = "pdp"
+DECIDED = EventKind.DECISION
+UNREAD = "unread"  # in the place of an operation: what was asked could not be read
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One call as the trail sees it. `trace`: the W3C trace id, 32 hexadecimal digits."""
 
     service: str
@@ -31,19 +32,37 @@ class Call:
     address: str = ""
     trace: str = ""
 
-    def detail(self, more: Mapping[str, Any]) -> dict[str, Any]:
-        said = {"service": self.service, "peer": self.peer, "address": self.address, "trace": self.trace}
-        return {**{name: text for name, text in said.items() if text}, **more}
+    def detail(self) -> dict[str, Any]:
+        said = {"service": self.service}
+        if self.peer:
+            said["peer"] = self.peer
+        if self.address:
+            said["address"] = self.address
+        if self.trace:
+            said["trace"] = self.trace
+        return said
 
 
-def evaluated(call: Call, request: Request, decision: Decision, permitted: bool, now: datetime) -> Record:
-    """One decision was asked for and given."""
-    outcome = Outcome.SUCCESS if permitted else Outcome.REFUSED
+def evaluated(call: Call, done: Evaluated, now: datetime) -> Record:
+    """One decision was asked for and given; or the request could not be read."""
+    request = done.request
+    if request is None:
+        return refused(call, UNREAD, BAD_REQUEST, now)
+    outcome = Outcome.SUCCESS if done.permitted else Outcome.REFUSED
+    operation, subject, detail = done.operation, request.subject.id, call.detail()
+    return Record(
+        AuditEvent(now, DECIDED, PROTOCOL, operation, subject, outcome, done.patients, done.decision, request, detail)
+    )
+
+
+def told(call: Call, request: Request, decision: Decision, now: datetime) -> Record:
+    """A plan or an explanation was given."""
+    outcome = Outcome.REFUSED if decision.denied else Outcome.SUCCESS
     patient = patient_id(request)
     return Record(
         AuditEvent(
             now,
-            EventKind.DECISION,
+            DECIDED,
             PROTOCOL,
             request.operation,
             request.subject.id,
@@ -51,7 +70,7 @@ def evaluated(call: Call, request: Request, decision: Decision, permitted: bool,
             (patient,) if patient else (),
             decision,
             request,
-            call.detail({}),
+            call.detail(),
         )
     )
 
@@ -62,7 +81,7 @@ def searched(call: Call, request: Request, counts: Mapping[str, int], now: datet
     return Record(
         AuditEvent(
             now,
-            EventKind.DECISION,
+            DECIDED,
             PROTOCOL,
             request.operation,
             request.subject.id,
@@ -70,7 +89,7 @@ def searched(call: Call, request: Request, counts: Mapping[str, int], now: datet
             (patient,) if patient else (),
             None,
             request,
-            call.detail(counts),
+            {**call.detail(), **counts},
         )
     )
 
@@ -96,6 +115,6 @@ def refused(
             (),
             decision,
             request,
-            call.detail({"status": status}),
+            {**call.detail(), "status": status},
         )
     )

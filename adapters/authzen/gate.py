@@ -8,8 +8,10 @@ decision. No I/O: time is passed in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from adapters.authzen.answer import Refused
 from adapters.authzen.port import PdpPort
@@ -19,7 +21,10 @@ from spir.model.decision import Decision
 from spir.model.obligation import unmet
 from spir.model.request import Entity, Request
 
-__all__ = ["ANYBODY", "Caller", "Forbidden", "Gate"]
+__all__ = ["ANYBODY", "Forbidden", "Gate", "Shown"]
+
+# What a caller showed, as it came: header or token, certificate, address.
+Shown: TypeAlias = tuple[bytes, bytes, str]
 
 ANYBODY = Entity("system", "anybody")
 
@@ -56,7 +61,6 @@ class Caller:
     subject: Entity
     address: str
     until: datetime
-    expires: datetime | None
     grants: dict[str, _Grant] = field(default_factory=dict)
 
 
@@ -68,46 +72,47 @@ class Gate:
         self._port = port
         self._patience = timedelta(seconds=seconds)
         self._entities = port.entities
-        self._callers: dict[tuple[str, bytes, str], Caller] = {}
+        self._callers: dict[Shown, Caller] = {}
 
-    def admit(self, shown: Credentials, permission: str, now: datetime) -> Entity:
-        """The caller, if it may. Raises Unauthenticated, Forbidden."""
+    def admit(self, shown: Shown, credentials: Callable[[], Credentials], permission: str, now: datetime) -> Entity:
+        """The caller, if it may. `credentials` is asked only if nobody showed this lately.
+
+        Raises Unauthenticated, Forbidden.
+        """
         if self.open:
             return ANYBODY
-        caller = self.caller(shown, now)
-        self.check(caller, permission, now)
+        caller = self._caller(shown, credentials, now)
+        self._check(caller, permission, now)
         return caller.subject
 
-    def caller(self, shown: Credentials, now: datetime) -> Caller:
-        """Who it is. Raises Unauthenticated."""
+    def _caller(self, shown: Shown, credentials: Callable[[], Credentials], now: datetime) -> Caller:
         if self._port.entities is not self._entities:  # somebody may have been taken out of the directory
             self._entities = self._port.entities
             self._callers.clear()
-        key = (shown.bearer, shown.certificate, shown.address)
-        found = self._callers.get(key)
+        found = self._callers.get(shown)
         if found is None or not now < found.until:
-            found = self._identified(shown, now)
+            found = self._identified(credentials(), now)
             if len(self._callers) >= MOST_REMEMBERED:
                 self._callers.clear()
-            self._callers[key] = found
+            self._callers[shown] = found
         return found
 
-    def check(self, caller: Caller, permission: str, now: datetime) -> None:
-        """Raises Forbidden."""
+    def _check(self, caller: Caller, permission: str, now: datetime) -> None:
         grant = caller.grants.get(permission)
         if grant is not None and grant.good(self._port.bundle, self._port.snapshot.revision, now):
             return
         context = {"ip": caller.address or None, "protocol": "pdp"}
         request = Request.build(caller.subject, permission, context=context)
         decision = self._port.rule(request).decision
-        if not decision.permitted or unmet(decision.obligations, UNDERSTOOD):
+        duties = (*decision.obligations, *(tied.obligation for tied in decision.tied))
+        if not decision.permitted or unmet(duties, UNDERSTOOD):
             caller.grants.pop(permission, None)
             raise Forbidden(caller.subject, request, decision)
         caller.grants[permission] = _Grant(decision.bundle, decision.facts, decision.valid_until)
 
-    def _identified(self, shown: Credentials, now: datetime) -> Caller:
-        identity = self._port.identify(shown)
+    def _identified(self, credentials: Credentials, now: datetime) -> Caller:
+        identity = self._port.identify(credentials)
         if identity.expires is not None and identity.expires <= now:
             raise Unauthenticated("the credentials have expired")
         until = min(now + self._patience, identity.expires or now + self._patience)
-        return Caller(identity.subject, shown.address, until, identity.expires)
+        return Caller(identity.subject, credentials.address, until)

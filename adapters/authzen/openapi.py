@@ -168,6 +168,7 @@ _SCHEMAS: dict[str, Schema] = {
         residual=_schema("Condition"),
         exact=_FLAG,
         obligations=_list(_schema("Obligation")),
+        pending=_list(_schema("Obligation"), description="what would be due if the residual held"),
         advice=_list(_schema("Obligation")),
         reasons=_list(_schema("Reason")),
         valid_until={"type": "string", "format": "date-time"},

@@ -23,7 +23,7 @@ from adapters.authzen import events, reading
 from adapters.authzen.answer import Refused, failure
 from adapters.authzen.deciding import Deciding, Evaluated, digest
 from adapters.authzen.frames import Frames, framed
-from adapters.authzen.gate import ANYBODY, Gate
+from adapters.authzen.gate import ANYBODY, Gate, Shown
 from adapters.authzen.pace import TURN, drawn
 from adapters.authzen.port import PdpPort
 from adapters.authzen.reading import MSGPACK, Batch, Greeting
@@ -70,13 +70,9 @@ class _Turn:
     records: list[Record] = field(default_factory=list)
     given: list[Evaluated] = field(default_factory=list)
 
-    def note(self, several: Sequence[Evaluated], permission: str) -> None:
+    def note(self, several: Sequence[Evaluated]) -> None:
         call = events.Call(SERVICE, self.peer)
-        for one in several:
-            if one.request is None or one.decision is None:
-                self.records.append(events.refused(call, permission, 400, self.now))
-            else:
-                self.records.append(events.evaluated(call, one.request, one.decision, one.permitted, self.now))
+        self.records += [events.evaluated(call, one, self.now) for one in several]
         self.given += several
 
 
@@ -90,7 +86,7 @@ class Connection(asyncio.Protocol):
         self._frames = Frames(desk.max_frame)
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
-        self._shown: Credentials | None = None
+        self._shown: Shown | None = None
         self._arrived = asyncio.Event()
         self._writable = asyncio.Event()
         self._paused = False
@@ -217,20 +213,24 @@ class Connection(asyncio.Protocol):
         self._admit(turn)
         if isinstance(asked, Batch):
             several = await drawn(desk.deciding.many(asked, MSGPACK, turn.now))
-            turn.note(several, desk.permission)
+            turn.note(several)
             return MSGPACK.encode({"evaluations": [one.body for one in several]})
         one = desk.deciding.decide(asked, MSGPACK, turn.now, key) if isinstance(asked, Request) else asked
-        turn.note((one,), desk.permission)
+        turn.note((one,))
         return one.encoded
 
     # -- who it is -----------------------------------------------------------------------------
 
     def _greeting(self, greeting: Greeting, turn: _Turn) -> bytes:
-        self._shown = Credentials(protocol="pdp", address="", bearer=greeting.bearer)
+        self._shown = (greeting.bearer.encode(), b"", "")
         turn.peer = ""
         self._admit(turn)
         self._greeted()
         return MSGPACK.encode({"subject": turn.peer})
+
+    def _credentials(self) -> Credentials:
+        bearer, _, address = self._shown or (b"", b"", "")
+        return Credentials("pdp", address, bearer=bearer.decode())
 
     def _admit(self, turn: _Turn) -> None:
         """Whoever spoke first may still ask: looked at once a turn. Raises Unauthenticated, Forbidden."""
@@ -242,7 +242,7 @@ class Connection(asyncio.Protocol):
         elif self._shown is None:
             raise Unauthenticated("nobody has said who speaks", hint="send a map with `bearer` first")
         else:
-            turn.peer = gate.admit(self._shown, self._desk.permission, turn.now).id
+            turn.peer = gate.admit(self._shown, self._credentials, self._desk.permission, turn.now).id
 
     def _greeted(self) -> None:
         if self._deadline is not None:

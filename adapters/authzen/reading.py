@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from spir.errors import RequestError
-from spir.model.request import Action, Entity, Request
+from spir.model.request import EMPTY, Action, Entity, Request
 from spir.model.value import Value, freeze
 
 __all__ = [
@@ -34,6 +34,8 @@ __all__ = [
 
 MAX_BATCH = 1000
 MAX_DEFERRED = 64
+
+NOTHING: frozenset[str] = frozenset()
 
 Name = Annotated[str, Meta(min_length=1)]
 Properties = dict[str, Any]
@@ -159,7 +161,7 @@ class Batch:
 
     def read(self, item: Any) -> Request:
         """Raises RequestError: the error of this item alone."""
-        return _request(_checked(lambda: msgspec.convert(item, _Evaluation)))
+        return _request(_converted(item, _Evaluation))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,9 @@ def search(wanted: Literal["subject", "resource", "action"], body: bytes) -> Sea
     """Raises RequestError."""
     kind = {"subject": _SubjectSearch, "resource": _ResourceSearch, "action": _ActionSearch}[wanted]
     found: Any = _decoded(JSON, kind, body)
-    subject, resource = _named(found.subject, "subject"), _named(found.resource, "resource")
+    subject = _typed(found.subject) if wanted == "subject" else _subject(found.subject)
+    resource = found.resource
+    resource = Entity(resource.type, "" if wanted == "resource" else resource.id, _properties(resource.properties))
     action = Action(found.action.name, _properties(found.action.properties)) if wanted != "action" else Action("")
     asked = msgspec.json.encode([wanted, *(getattr(found, name) for name in found.__struct_fields__ if name != "page")])
     page: _Page = found.page
@@ -213,8 +217,7 @@ def search(wanted: Literal["subject", "resource", "action"], body: bytes) -> Sea
 def plan(body: bytes) -> Request:
     """A request some of which is not known yet; all of the resource, if it does not say what. Raises RequestError."""
     found: _Planned = _decoded(JSON, _Planned, body)
-    whole = {"id": "", **found.resource}
-    resource = _checked(lambda: msgspec.convert(whole, _Party))
+    resource = _converted({"id": "", **found.resource}, _Party)
     paths = [*found.deferred, *found.unknown] or ["resource"]
     return _request(_Evaluation(found.subject, found.action, resource, found.context, paths))
 
@@ -223,20 +226,27 @@ def plan(body: bytes) -> Request:
 
 
 def _decoded(codec: Codec, kind: type[Any], body: bytes) -> Any:
-    return _checked(lambda: _DECODERS[codec.tag, kind].decode(body), codec.name)
-
-
-def _checked(read: Callable[[], T], form: str = "JSON") -> T:
-    """Translate what a decoder raises. Its validation errors name places and types, not what stands there."""
     try:
-        return read()
-    except msgspec.ValidationError as error:
+        return _DECODERS[codec.tag, kind].decode(body)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(error, codec.name) from error
+
+
+def _converted(data: Any, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(data, kind)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(error, "a request") from error
+
+
+def _unreadable(error: Exception, form: str) -> RequestError:
+    """What a decoder raised, in our words. Its validation errors name places and types, not what stands there."""
+    if isinstance(error, msgspec.ValidationError):
         text = str(error)
-        raise RequestError(f"this is no request: {text[:1].lower()}{text[1:]}") from error
-    except RecursionError as error:
-        raise RequestError("the body is nested too deeply") from error
-    except ValueError as error:  # msgspec's own errors, and text that is not UTF-8
-        raise RequestError(f"the body is not {form}") from error
+        return RequestError(f"this is no request: {text[:1].lower()}{text[1:]}")
+    if isinstance(error, RecursionError):
+        return RequestError("the body is nested too deeply")
+    return RequestError(f"the body is not {form}")
 
 
 def _several(found: _Batch) -> Request | Batch:
@@ -246,7 +256,7 @@ def _several(found: _Batch) -> Request | Batch:
         if (value := getattr(found, name)) is not UNSET
     }
     if not found.evaluations:
-        return _request(_checked(lambda: msgspec.convert(defaults, _Evaluation)))
+        return _request(_converted(defaults, _Evaluation))
     items = tuple(_completed(defaults, item) for item in found.evaluations)
     return Batch(items, found.options.evaluations_semantic)
 
@@ -265,23 +275,25 @@ def _completed(defaults: Mapping[str, Any], item: Any) -> Any:
 
 
 def _request(found: _Evaluation) -> Request:
+    subject, action, resource = found.subject, found.action, found.resource
     return Request(
-        _named(found.subject, "subject"),
-        Action(found.action.name, _properties(found.action.properties)),
-        _named(found.resource, "resource"),
+        _subject(subject),
+        Action(action.name, _properties(action.properties)),
+        Entity(resource.type, resource.id, _properties(resource.properties)),
         _properties(found.context),
-        frozenset(found.deferred),
+        frozenset(found.deferred) if found.deferred else NOTHING,
     )
 
 
-def _named(party: _Party | _Typed, name: str) -> Entity:
-    id = party.id if isinstance(party, _Party) else ""
-    if name == "subject" and not id and isinstance(party, _Party):
+def _subject(given: _Party) -> Entity:
+    if not given.id:
         raise RequestError("`subject.id` must be text that is not empty")
-    return Entity(party.type, id, _properties(party.properties))
+    return Entity(given.type, given.id, _properties(given.properties))
+
+
+def _typed(given: _Typed) -> Entity:
+    return Entity(given.type, "", _properties(given.properties))
 
 
 def _properties(given: Properties) -> Mapping[str, Value]:
-    frozen = freeze(given)
-    assert isinstance(frozen, Mapping)
-    return frozen
+    return cast(Mapping[str, Value], freeze(given)) if given else EMPTY

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adapters.authzen.answer import permits
+from adapters.authzen.answer import Verdict
 from adapters.authzen.ground import Ground
 from adapters.authzen.port import PdpPort
 from adapters.authzen.reading import Search
@@ -112,11 +112,12 @@ class Looking:
     def _result(self, name: str) -> dict[str, Any] | None:
         request = _request(self.search, name, self.ground)
         decision = self.port.rule(request).decision
-        if not permits(request, decision):
+        verdict = Verdict.of(request, decision)
+        if not verdict.permitted:
             return None
         result = _named(self.search, name)
-        if decision.obligations:
-            result["context"] = {"obligations": [item.to_json() for item in decision.obligations]}
+        if verdict.duties:
+            result["context"] = {"obligations": [item.to_json() for item in verdict.duties]}
         return result
 
 

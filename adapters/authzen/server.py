@@ -22,9 +22,11 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["CERTIFICATE", "HttpServer", "bind_unix"]
+__all__ = ["CERTIFICATE", "UNIX", "HttpServer", "bind_unix"]
 
-CERTIFICATE = "spir.certificate"  # key of the scope's state: DER of the verified client certificate
+# Keys of the scope's state: DER of the verified client certificate; True on a Unix socket.
+CERTIFICATE = "spir.certificate"
+UNIX = "spir.unix"
 
 MAX_HEAD = 32 * 1024  # bytes of the URL and all headers; what comes in one piece may be as long as one reading
 MAX_HEADERS = 100
@@ -33,8 +35,44 @@ STALLED_SECONDS = 30.0  # for a client to take its answer
 KEEP_ALIVE_SECONDS = 75
 CONNECTIONS = 1000
 
+_ANSWER = (b"HTTP/1.1 2", b"HTTP/1.1 4", b"HTTP/1.1 5")  # how the head of one begins; 100 Continue is none
+
 # status -> a whole response, for what never became a request
 Plain = Callable[[int], bytes]
+
+
+class _OneWrite:
+    """A transport that sends the head of an answer together with its body: uvicorn would write each by itself.
+
+    Everything else is the transport's own business.
+    """
+
+    __slots__ = ("_held", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        if self._held:
+            data, self._held = self._held + data, b""
+        elif data.startswith(_ANSWER):
+            self._held = data
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """An answer without a body is over."""
+        if self._held:
+            self._transport.write(self._held)
+            self._held = b""
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -44,6 +82,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.transport = self._one_write = _OneWrite(transport)  # type: ignore[assignment]
         # INVARIANT: uvicorn turns its access log on wherever the root logger has a handler.
         self.access_log = False
         tls = transport.get_extra_info("ssl_object")
@@ -80,6 +119,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._since = None
         self._head = 0
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._one_write.flush()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400)
@@ -140,6 +183,7 @@ class HttpServer:
         config.ssl = self._tls
         server = uvicorn.Server(config)
         server.lifespan = config.lifespan_class(config)
+        server.lifespan.state[UNIX] = bool(self._path)  # uvicorn copies it into each request's state
         await server.startup(sockets=[self._bound()])
         self._server = server
         self._tasks = [asyncio.create_task(server.main_loop()), asyncio.create_task(self._watch(server))]

@@ -41,7 +41,7 @@ from adapters.authzen.server import HttpServer
 from adapters.authzen.tally import Tally
 from adapters.version import VERSION
 from spir.errors import DocumentError, RequestError, Unauthenticated, Unavailable
-from spir.exchange import Record, Ruling
+from spir.exchange import Ruling
 from spir.model.request import Request
 
 __all__ = ["Describe", "Pdp", "PdpConfig"]
@@ -159,6 +159,8 @@ class Pdp:
             reply = await self._refused(arrived, operation, error)
         self._tally.served(operation.id if operation else "", reply.status, time.perf_counter() - started)
         headers = head(reply, arrived, self.services.bundle)
+        if arrived.method != "POST":
+            headers.append((b"cache-control", b"no-store"))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if arrived.method == "HEAD" else reply.body})
 
@@ -179,17 +181,16 @@ class Pdp:
         if isinstance(found, Request):
             return await self._one(call, self._deciding.decide(found, JSON, now), now)
         several = await drawn(self._deciding.many(found, JSON, now))
-        await self._recorder.record([_record(call, one, operation.permission, now) for one in several])
+        await self._recorder.record([events.evaluated(call, one, now) for one in several])
         for one in several:
             self._tally.over_http(one)
         bundle = next((one.decision.bundle for one in several if one.decision), "")
         return Reply(200, JSON.encode({"evaluations": [one.body for one in several]}), bundle)
 
     async def _one(self, call: events.Call, done: Evaluated, now: datetime) -> Reply:
-        assert done.request is not None and done.decision is not None
-        await self._recorder.record((events.evaluated(call, done.request, done.decision, done.permitted, now),))
+        await self._recorder.record((events.evaluated(call, done, now),))
         self._tally.over_http(done)
-        return Reply(200, done.encoded, done.decision.bundle)
+        return Reply(200, done.encoded, done.decision.bundle if done.decision else "")
 
     async def _search(
         self, wanted: Literal["subject", "resource", "action"], arrived: Arrived, operation: Operation
@@ -213,14 +214,14 @@ class Pdp:
         ruling = self.services.rule(request)
         pushed = {name: said for name, describe in self._describe.items() if (said := describe(ruling)) is not None}
         decision = ruling.decision
-        await self._recorder.record((events.evaluated(call, request, decision, not decision.denied, now),))
+        await self._recorder.record((events.told(call, request, decision, now),))
         return Reply(200, JSON.encode(planned(decision, pushed)), decision.bundle)
 
     async def _explain(self, arrived: Arrived, operation: Operation) -> Reply:
         call, now = self._admitted(arrived, operation)
         request = self._deciding.ground().settled(reading.evaluation(await arrived.body(self.config.max_body)))
         said = self.services.explain(request)
-        await self._recorder.record((events.evaluated(call, request, said.decision, said.decision.permitted, now),))
+        await self._recorder.record((events.told(call, request, said.decision, now),))
         return Reply(200, JSON.encode(said.to_json()), said.decision.bundle)
 
     # -- what needs no permission --------------------------------------------------------------
@@ -255,8 +256,8 @@ class Pdp:
     def _admitted(self, arrived: Arrived, operation: Operation) -> tuple[events.Call, datetime]:
         """The call of somebody who may make it. Raises Unauthenticated, Forbidden."""
         now = self.services.now()
-        caller = self._gate.admit(arrived.credentials(), operation.permission, now)
-        return _call(arrived, operation, caller.id), now
+        caller = self._gate.admit(arrived.shown, arrived.credentials, operation.permission, now)
+        return events.Call(operation.id, caller.id, arrived.address, arrived.trace), now
 
     def _unknown(self, arrived: Arrived) -> Refused:
         allowed = sorted(method for method, path in self._routes if path == arrived.path)
@@ -269,15 +270,16 @@ class Pdp:
         said = _said(error)
         if said.status == 500:
             # A defect: its text could quote what was asked, so only its kind and place are logged.
-            log.error("call %s failed: %s in %s", arrived.trace.decode(), type(error).__name__, _place(error))
+            log.error("call %s failed: %s in %s", arrived.trace, type(error).__name__, _place(error))
         peer = error.caller.id if isinstance(error, Forbidden) else ""
         gate = (error.request, error.decision) if isinstance(error, Forbidden) else None
-        name = operation.permission or operation.id if operation else "unknown"
-        record = events.refused(_call(arrived, operation, peer), name, said.status, self.services.now(), gate)
+        id, permission = (operation.id, operation.permission) if operation else ("unknown", "")
+        call = events.Call(id, peer, arrived.address, arrived.trace)
+        record = events.refused(call, permission or id, said.status, self.services.now(), gate)
         try:
             await self._recorder.record((record,))
         except Unavailable as problem:
-            log.error("call %s cannot be recorded: %s", arrived.trace.decode(), problem)
+            log.error("call %s cannot be recorded: %s", arrived.trace, problem)
             said = Refused(503, "the decision cannot be recorded", hint="try again later")
         return Reply(said.status, JSON.encode(refusal(said.status, said.message, said.hint)), headers=said.headers)
 
@@ -321,16 +323,6 @@ class Pdp:
 
 async def _nothing() -> dict[str, Any]:
     return {"type": "http.disconnect"}
-
-
-def _call(arrived: Arrived, operation: Operation | None, peer: str) -> events.Call:
-    return events.Call(operation.id if operation else "unknown", peer, arrived.address, arrived.trace.decode())
-
-
-def _record(call: events.Call, done: Evaluated, permission: str, now: datetime) -> Record:
-    if done.request is None or done.decision is None:
-        return events.refused(call, permission, 400, now)
-    return events.evaluated(call, done.request, done.decision, done.permitted, now)
 
 
 def _said(error: Exception) -> Refused:

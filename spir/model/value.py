@@ -24,6 +24,7 @@ Value: TypeAlias = bool | int | float | str | bytes | datetime | timedelta | tup
 MAX_DEPTH = 32
 
 _PLAIN = frozenset((str, int, float, bool, type(None)))
+_TEXT = frozenset((str,))
 
 
 class Why(Enum):
@@ -67,8 +68,14 @@ class Unknown:
 
 def freeze(value: Any, depth: int = MAX_DEPTH) -> Value:
     """An immutable copy of JSON-like data. Raises RequestError for what is not a value or too deep."""
-    if type(value) in _PLAIN:  # most are: the cheap test first
+    kind = type(value)
+    if kind in _PLAIN:  # most are: the cheap tests first
         return value  # type: ignore[no-any-return]
+    if depth > 0 and kind is dict and set(map(type, value)) <= _TEXT:
+        inner = {key: item if type(item) in _PLAIN else freeze(item, depth - 1) for key, item in value.items()}
+        return MappingProxyType(inner)
+    if depth > 0 and kind is list:
+        return tuple([item if type(item) in _PLAIN else freeze(item, depth - 1) for item in value])
     if isinstance(value, (int, float, str, bytes, datetime, timedelta)):
         return value
     if depth == 0:

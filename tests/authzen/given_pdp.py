@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from adapters.authzen.port import Measure
+from adapters.authzen.server import UNIX
 from adapters.authzen.service import Pdp, PdpConfig
 from spir.embed import default_vocabulary
 from spir.engine.explain import Explanation, explain
@@ -177,6 +178,7 @@ async def ask(
         "method": method,
         "path": path,
         "client": (client, 40000) if client else None,
+        "state": {UNIX: not client},
         "headers": [(name.lower().encode(), text.encode("latin-1")) for name, text in (*given, *headers)],
     }
     halves = [raw[: len(raw) // 2], raw[len(raw) // 2 :]]

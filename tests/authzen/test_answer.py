@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.authzen.answer import answer, permits, planned
+from adapters.authzen.answer import Verdict, answer, planned
 from spir.model.condition import Attribute, Compare, Definitely, Literal
 from spir.model.decision import ADMIT_ALL, Atom, Clause, Decision, Effect, Reason, Residual, Tied
 from spir.model.obligation import Obligation
@@ -71,7 +71,6 @@ def test_a_deny_says_why():
 
 def test_a_conditional_decision_is_false_and_says_on_what_it_depends():
     decision = Decision(Effect.CONDITIONAL, "read:result", LEFT, (MASK,))
-    assert not permits(asked(), decision)
     said = answer(asked(), decision)
     reason = {"id": "0", "reason_admin": {"en": "it depends on data that was not given"}, "code": "conditional"}
     assert said == {
@@ -80,7 +79,7 @@ def test_a_conditional_decision_is_false_and_says_on_what_it_depends():
             "conditional": True,
             "residual": TREE,
             "exact": True,
-            "obligations": [MASKED],
+            "pending": [MASKED],
             "reasons": [reason],
         },
     }
@@ -92,7 +91,7 @@ def test_a_conditional_decision_is_false_and_says_on_what_it_depends():
 def test_a_caller_that_names_what_it_can_do_is_not_permitted_what_needs_more(named, permitted):
     request = asked(obligations_supported=named)
     decision = permit(obligations=(MASK,))
-    assert permits(request, decision) is permitted
+    assert Verdict.of(request, decision).permitted is permitted
     said = answer(request, decision)
     assert said["decision"] is permitted
     codes = [reason["code"] for reason in said["context"].get("reasons", ())]
@@ -100,7 +99,22 @@ def test_a_caller_that_names_what_it_can_do_is_not_permitted_what_needs_more(nam
 
 
 def test_a_caller_that_names_nothing_is_permitted_what_needs_nothing():
-    assert permits(asked(obligations_supported=[]), permit())
+    assert answer(asked(obligations_supported=[]), permit()) == {"decision": True}
+
+
+def test_a_duty_that_depends_on_data_nobody_has_given_binds():
+    assert answer(asked(), permit(tied=(Tied(IS_CR, MASK),))) == {
+        "decision": True,
+        "context": {"obligations": [MASKED]},
+    }
+    assert answer(asked(obligations_supported=[]), permit(tied=(Tied(IS_CR, MASK),)))["decision"] is False
+
+
+def test_duties_that_ask_for_different_things_permit_nothing():
+    weak, odd = (Obligation(name, "deidentify", {"profile": name}) for name in ("basic", "unheard-of"))
+    said = answer(asked(), permit(obligations=(weak,), tied=(Tied(IS_CR, odd),)))
+    assert said["decision"] is False
+    assert [reason["code"] for reason in said["context"]["reasons"]] == ["obligations-conflict"]
 
 
 def test_a_plan_says_all_that_is_left():

@@ -414,9 +414,12 @@ def test_whoever_does_not_say_who_speaks_is_cut_off(monkeypatch: pytest.MonkeyPa
         assert read_all(found.peer) == b""
 
 
-def test_an_open_endpoint_needs_no_greeting(tmp_path: Path) -> None:
+def test_an_open_endpoint_needs_no_greeting_and_says_so_at_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with running(pipelined=str(tmp_path / "pipe"), open=True) as pdp, pipe(pdp, "") as found:
         assert found.ask(evaluation())[0]["decision"] is True
+    assert "is open: it asks nobody who it is" in caplog.text
 
 
 def test_a_frame_that_is_too_long_ends_the_connection_after_what_came_before(pdp: Running) -> None:
