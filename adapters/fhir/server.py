@@ -1,8 +1,9 @@
 """The HTTP server under the facade (SHELL): uvicorn with httptools, started and stopped from the program.
 
-Beside what uvicorn does it bounds the head of a request in size and time, says
-what is wrong in FHIR's words, and hands the client's certificate to the
-application. Access logs are off: a URL names patients.
+Beside what uvicorn does it bounds the head of a request in size and time, ends a
+client that leaves its answer unread, says what is wrong in FHIR's words, and
+hands the client's certificate to the application. Access logs are off: a URL
+names patients.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ MAX_HEAD = 32 * 1024  # bytes of the URL and all headers
 MAX_HEADERS = 100
 HEAD_SECONDS = 10.0
 CONNECTIONS = 1000
+WRITE_SECONDS = 30.0  # in which a client must read WRITE_PACE bytes of what waits for it
+WRITE_PACE = 64 * 1024
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a bounded head."""
+    """uvicorn's protocol with a bounded head, and for clients that read what they asked for."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -38,11 +41,22 @@ class GuardedProtocol(HttpToolsProtocol):
         tls = transport.get_extra_info("ssl_object")
         self._certificate: bytes = (tls.getpeercert(True) if tls is not None else None) or b""
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._have_head()
+        self._have_read()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._have_read()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        self._have_read()
+        super().resume_writing()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -87,6 +101,22 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _expect_reading(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(WRITE_SECONDS, self._look, left)
+
+    def _have_read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _look(self, before: int) -> None:
+        """INVARIANT: an answer is held for as long only as its reader makes way."""
+        if self.transport.get_write_buffer_size() > before - WRITE_PACE:
+            self.transport.abort()
+        else:
+            self._expect_reading()
 
     def _late(self) -> None:
         if not self.transport.is_closing():
