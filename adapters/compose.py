@@ -242,6 +242,10 @@ class Gateway:
     def measures(self) -> Iterable[Measure]:
         yield Measure("spir_facts_revision", self.snapshot.revision, help="revision of the facts")
         yield Measure("spir_audit_records", self.journal.size, kind="counter", help="records in the audit trail")
+        yield Measure(
+            "spir_policy_reloads", self.policies.reloads, kind="counter", help="changes of policy put in force"
+        )
+        yield Measure("spir_policy_failures", self.policies.failures, kind="counter", help="changes of policy refused")
         for outcome, number in asdict(self.courier.tally).items():
             labels = {"outcome": outcome}
             yield Measure("spir_notifications", number, labels, "counter", "notifications since the start")

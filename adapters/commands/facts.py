@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-from spir.language.document import read_documents
 
 from adapters.backbone.ledger import restored
 from adapters.backbone.schema import connect_reader
@@ -18,6 +17,7 @@ from adapters.commands.output import FINDING, OK, say
 from adapters.settings import Settings, load
 from spir.embed import default_vocabulary
 from spir.errors import RequestError
+from spir.language.document import read_documents
 from spir.model.facts import Fact, Key, Snapshot
 from spir.model.value import thaw
 
