@@ -46,6 +46,7 @@ from spir.engine.ruling import Judged, rule
 from spir.errors import DocumentError, Unavailable
 from spir.exchange import Credentials, Durable, Identity, Record
 from spir.language.vocabulary import Vocabulary
+from spir.model.decision import Decision
 from spir.model.facts import Fact, Key, Snapshot
 from spir.model.identity import PatientIdentifiers
 from spir.model.request import Entity, Request
@@ -229,6 +230,10 @@ class Gateway:
     @property
     def snapshot(self) -> Snapshot:
         return self.store.facts.snapshot
+
+    def decide(self, request: Request) -> Decision:
+        """Like `rule`, where no row will be judged by it."""
+        return self.compiled.decide(request, self.snapshot, self.now())
 
     def explain(self, request: Request) -> Explanation:
         enums = self.vocabulary.enums()
