@@ -378,7 +378,7 @@ class _Draft:
         for (attribute, part), fact in self._rows(prior).items():
             place = part or f"merged:{len(self.aliases)}"
             held = moved.get((attribute, place))
-            if held is None or held.as_of < fact.as_of:  # both names may have had facts of one visit
+            if held is None or _prevails(fact, held):  # both names may have had facts of one visit
                 moved[attribute, place] = replace(fact, key=surviving, part=place)
         self._write(prior, {})
         self._write(surviving, moved)
@@ -410,6 +410,16 @@ class _Draft:
             part[entry] = holders
         else:
             part.pop(entry, None)
+
+
+def _prevails(moving: Fact, held: Fact) -> bool:
+    """Which of two facts of one part a merge keeps: the newer one, and of doubts the open one.
+
+    That a doubt about one name was settled says nothing of the doubt about the other.
+    """
+    if moving.attribute == DOUBT and bool(moving.value) is not bool(held.value):
+        return bool(moving.value)
+    return held.as_of < moving.as_of
 
 
 def _replaced(base: tuple[S, ...], changed: Mapping[int, S]) -> tuple[S, ...]:

@@ -99,3 +99,16 @@ def test_a_merge_keeps_the_newer_fact_of_a_part_both_names_had():
         Merge(P2, P1, "test", at(3)),
     )
     assert team(made) is None
+
+
+def test_a_merge_does_not_settle_a_doubt_by_what_was_settled_for_the_other_name():
+    for doubted, settled in ((P2, P1), (P1, P2)):
+        made = store(
+            Doubt(settled, "test", at(1), ("any visit",)),
+            Doubt(doubted, "test", at(2), ("any visit",)),
+            Settle(settled, "test", at(5), ("any visit",)),
+            Merge(P2, P1, "test", at(6)),
+        )
+        assert made.snapshot.doubted == frozenset({P1})
+        made.apply([Settle(P1, "test", at(7), ("any visit",))])
+        assert made.snapshot.doubted == frozenset()
