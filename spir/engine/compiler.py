@@ -22,11 +22,11 @@ from typing import Any
 from spir.engine.attributes import NoFacts, is_deferred, organization_of
 from spir.engine.compiled.bucket import STEP, Bucket, Item, assembled
 from spir.engine.compiled.facts import Facts
-from spir.engine.compiled.marks import Mark
+from spir.engine.compiled.masks import united
 from spir.engine.compiled.parts import Part, Parts
 from spir.engine.compiled.place import Place, Window
 from spir.engine.compiled.question import Ask, asking
-from spir.engine.compiled.verdict import Standing, Verdict, verdict
+from spir.engine.compiled.verdict import Standing, Verdict, certain, doubtful
 from spir.engine.formula import CATEGORY, by_category
 from spir.engine.ruleset import Rule, RuleSet
 from spir.model.decision import Decision, Effect, Reason
@@ -53,28 +53,6 @@ class Shelf:
 
     known: Bucket
     by_row: Bucket
-
-
-class _Held:
-    """A verdict, and the last decision that was made by it."""
-
-    __slots__ = ("decision", "verdict")
-
-    def __init__(self, verdict: Verdict) -> None:
-        self.verdict = verdict
-        self.decision = _NO_DECISION
-
-    def at(self, view: View, at: datetime, until: datetime | None) -> Decision:
-        decision = self.decision
-        if decision.facts == view.revision and decision.valid_until == until:
-            return decision
-        decision = self.verdict.at(view, at, until)
-        if not self.verdict.terms:
-            self.decision = decision
-        return decision
-
-
-_NO_DECISION = Decision(Effect.DENY, "", facts=-1)
 
 
 class Compiled:
@@ -106,52 +84,45 @@ class Compiled:
         window = place.window
         if window.start is not None:
             window = place.at(at)
-        left = place.bucket.sieve(request, view, at, window.live)
-        if isinstance(left, int):
-            held = window.memory.get(left)
-            if held is None:
-                alive = left & window.applies
-                held = self._hold(place, window, left, Standing(window.applies, alive, 0, alive, ()))
-        else:
-            held = self._in_doubt(place, window, left)
         until = window.edge
         if place.restless and (place.moving or view.__class__ is not NoFacts):
             until = place.edge(window, request, view, at)
-        decision: Decision = held.decision
-        if decision.facts == view.revision and decision.valid_until is until:
+        left = place.bucket.sieve(request, view, at, window.live)
+        if isinstance(left, int):
+            found = window.memory.get(left)
+            if found is None:
+                moment = (self.rules.fingerprint, view.revision, until)
+                found = certain(place, window.applies, left & window.applies, moment)
+                self._remember(window, left, found)
+        else:
+            found = self._in_doubt(place, window, left, view, until)
+        decision: Decision = found.decision
+        if decision.facts == view.revision and decision.valid_until is until and not found.terms:
             return decision
-        return held.at(view, at, until)
+        return found.at(view, at, until)
 
-    def _in_doubt(self, place: Place, window: Window, marks: tuple[Mark, ...]) -> _Held:
+    def _in_doubt(
+        self, place: Place, window: Window, left: tuple[Any, ...], view: View, until: datetime | None
+    ) -> Verdict:
         """Where some part of a condition is neither true nor false."""
-        out = false = open_ = 0
-        doubts = []
-        for mark in (window.mark, *marks):
-            if mark[1]:
-                out |= mark[1]
-                false |= mark[2]
-            if mark[3] is not None:
-                doubts.append(mark[3])
-        candidates = window.applies & ~false
-        alive = window.applies & ~out
-        concerned = tuple(doubt for doubt in doubts if doubt.everyone & candidates)
-        for doubt in concerned:
-            open_ |= doubt.open
-        key = (alive, open_ & alive, candidates, concerned)
-        held = window.memory.get(key)
-        if held is None:
-            held = self._hold(place, window, key, Standing(window.applies, *key))
-        return held
+        found: Verdict | None = window.memory.get(left)
+        if found is None:
+            candidates = left[0]
+            doubts = (window.doubt, *left[1:])
+            concerned = tuple(doubt for doubt in doubts if doubt is not None and doubt.everyone & candidates)
+            alive = candidates & ~united(doubt.out for doubt in concerned)
+            standing = Standing(window.applies, alive, united(d.open for d in concerned) & alive, candidates, concerned)
+            found = doubtful(place, standing, (self.rules.fingerprint, view.revision, until))
+            self._remember(window, left, found)
+        return found
 
-    def _hold(self, place: Place, window: Window, key: Any, standing: Standing) -> _Held:
-        """Work out a verdict and remember it."""
+    def _remember(self, window: Window, key: Any, found: Verdict) -> None:
         self._held += 1
         if self._held > MAX_HELD:
             self._held = 1
-            for known in self._places.values():
-                known.forget()
-        held = window.memory[key] = _Held(verdict(place, standing, self.rules.fingerprint))
-        return held
+            for place in self._places.values():
+                place.forget()
+        window.memory[key] = found
 
     def _settled(self, request: Request, category: Any, organization: str) -> Place:
         verb, kind = request.action.name, request.resource.type

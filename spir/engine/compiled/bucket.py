@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from datetime import datetime
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from spir.engine.compiled.column import Column
 from spir.engine.compiled.facts import FAILED, Facts, Read, fact_of
-from spir.engine.compiled.marks import CLEAR, Mark, Stake, mark
-from spir.engine.compiled.masks import mask_of
+from spir.engine.compiled.marks import Mark, Stake, clear, mark
+from spir.engine.compiled.masks import mask_of, positions
 from spir.engine.compiled.parts import Part
 from spir.engine.compiled.question import Ask, Question
 from spir.engine.compiled.reading import Reads
@@ -31,9 +31,9 @@ from spir.model.value import Unknown, Why
 
 __all__ = ["STEP", "Bucket", "Item", "Sieve", "assembled"]
 
-# (request, view, moment, candidates with the bit `doubtful`) -> the same without those found to be out, or all
-# marks if the bit is lost: then some of the candidates are in doubt.
-Sieve: TypeAlias = Callable[[Request, View, datetime, int], int | tuple[Mark, ...]]
+# (request, view, moment, candidates with the bit `doubtful`) -> the candidates for which nothing is false; if
+# the bit is lost, and with it their being in, a tuple of these candidates and the doubt of each step, or None.
+Sieve: TypeAlias = Callable[[Request, View, datetime, int], int | tuple[Any, ...]]
 K = TypeVar("K")
 
 # So much is done between two steps of building: about a millisecond.
@@ -93,6 +93,7 @@ class Bucket:
 
     def __init__(self, items: Iterable[Item], stakes: Iterable[Stake], ask: Callable[[Part], Ask]) -> None:
         self.items = tuple(items)
+        self.ids = tuple(item.rule.policy.id for item in self.items)
         self.doubtful = 1 << len(self.items)
         stakes = tuple(stakes)
         self.watch = Watch(stakes)
@@ -109,6 +110,11 @@ class Bucket:
         self.questions = tuple(Question(s, ask(s.part), self.doubtful) for s in several)
         self.columns: tuple[Column, ...] = ()
         self.sieve: Sieve = lambda request, view, at, live: live
+
+    def named(self, members: int) -> tuple[str, ...]:
+        """The ids of the members' policies, in the order of the documents."""
+        ids = self.ids
+        return tuple([ids[n] for n in positions(members)])
 
     def about(self, category: str | None) -> int:
         """The items about a category, or about requests that have none."""
@@ -176,7 +182,7 @@ def _stakes(items: list[Item]) -> Generator[None, None, list[Stake]]:
 
 def _sieve(bucket: Bucket, facts: Facts) -> Sieve:
     """Columns first, those of most items before the others: what follows is asked of fewer and fewer."""
-    writer = _SieveWriter(facts)
+    writer = _SieveWriter(facts, bucket.doubtful)
     for column in bucket.columns:
         writer.column(column)
         if writer.steps in (3, 6):
@@ -189,9 +195,10 @@ def _sieve(bucket: Bucket, facts: Facts) -> Sieve:
 class _SieveWriter:
     """The source of a sieve: a step for each column and question, skipped where nobody left depends on it."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, doubtful: int) -> None:
         self.facts = facts
         self.draft = Draft()
+        self.clear = self.draft.constant(clear(doubtful))
         self.reads = Reads(self.draft)
         self.lines: list[str] = []
         self.steps = 0
@@ -221,7 +228,7 @@ class _SieveWriter:
         name = f"e{self.steps}"
         self.lines.append(f"if live & {self.draft.constant(everyone)}:")
         self.lines += [f"    {line.replace('e = ', f'{name} = ')}" for line in lines]
-        self.lines += [f"    live &= {name}[0]", "else:", f"    {name} = {self.draft.constant(CLEAR)}"]
+        self.lines += [f"    live &= {name}[0]", "else:", f"    {name} = {self.clear}"]
         self.steps += 1
 
     def absence(self, column: Column) -> str:
@@ -232,8 +239,8 @@ class _SieveWriter:
         return f"{self.draft.constant(_from_facts(column, self.facts.reader(*fact)))}(request, view, at)"
 
     def written(self, doubtful: int) -> Sieve:
-        marks = "".join(f"e{number}, " for number in range(self.steps))
-        ending = f"return live if live >= {self.draft.constant(doubtful)} else ({marks})"
+        doubts = "".join(f"e{number}[1], " for number in range(self.steps))
+        ending = f"return live if live >= {self.draft.constant(doubtful)} else (live, {doubts})"
         body = "\n".join(f"    {line}" for line in [*self.reads.lines, *self.lines, ending])
         return made(f"def made(request, view, at, live):\n{body}", self.draft.constants)
 

@@ -1,10 +1,9 @@
 """What one part of the policies' conditions does to the policies of a bucket.
 
-A *mark* says which policies are out, for which of them the condition is false,
-and where there is `Doubt`. For known values of the right type the first two
-are the same and there is no doubt; that is the fast path, and `keep` is all it
-needs: the policies that a mark leaves as they are, together with a bit beyond
-all policies which only a mark without doubt keeps.
+A *mark* says which policies it keeps, those for which no part is false, and
+where there is `Doubt`. Among what is kept is a bit beyond all policies, the
+`doubtful` bit: a mark with a doubt does not keep it. So a request's marks can
+be joined without looking at each, and only the doubtful ones need more.
 
 A policy is *out* when its own part of the formula is settled the harmless way:
 a permit, a delegate, a strict require, a lenient deny or oblige as soon as one
@@ -23,7 +22,7 @@ from spir.engine.compiled.parts import Outcome, Part
 from spir.model.condition import FALSE, TRUE
 from spir.model.value import Lack, Why
 
-__all__ = ["CLEAR", "Doubt", "Mark", "Stake", "mark", "plain", "together"]
+__all__ = ["Doubt", "Mark", "Stake", "clear", "mark", "plain", "together"]
 
 NO_TRUTH = frozenset((Lack("&&", Why.INVALID),))
 
@@ -50,34 +49,35 @@ class Stake:
 class Doubt:
     """What is not plainly true or false, and for which policies. Compared by identity.
 
-    `lacking` says what is missing for which policies, `outcomes` what is left of the parts of open ones.
+    `out` and `open` are policies that it puts out and that it leaves open; `lacking` says what is missing
+    for which policies, `outcomes` what is left of the parts of open ones.
     """
 
-    __slots__ = ("everyone", "lacking", "open", "outcomes")
+    __slots__ = ("everyone", "lacking", "open", "out", "outcomes")
 
     def __init__(
-        self, open_: int, lacking: tuple[tuple[int, frozenset[Lack]], ...], outcomes: Mapping[Part, Outcome]
+        self, out: int, open_: int, lacking: tuple[tuple[int, frozenset[Lack]], ...], outcomes: Mapping[Part, Outcome]
     ) -> None:
+        self.out = out
         self.open = open_
         self.lacking = lacking
-        self.everyone = open_
+        self.everyone = out | open_
         for mask, _ in lacking:
             self.everyone |= mask
         self.outcomes = outcomes
 
 
-Mark: TypeAlias = tuple[int, int, int, Doubt | None]  # keep, out, false, doubt
+Mark: TypeAlias = tuple[int, Doubt | None]  # keep, doubt
 
-CLEAR: Mark = (-1, 0, 0, None)
+
+def clear(doubtful: int) -> Mark:
+    """The mark that leaves all as it is."""
+    return plain(0, doubtful)
 
 
 def plain(out: int, doubtful: int) -> Mark:
     """The mark of parts that are all true or false: these policies are out."""
-    return _all_but(out, doubtful), out, out, None
-
-
-def _all_but(out: int, doubtful: int) -> int:
-    return (doubtful * 2 - 1) & ~out  # no negative number: Python is slower with them
+    return (doubtful * 2 - 1) & ~out, None  # no negative number: Python is slower with them
 
 
 def mark(found: Iterable[tuple[Stake, bool | Outcome]], doubtful: int) -> Mark:
@@ -98,18 +98,19 @@ def mark(found: Iterable[tuple[Stake, bool | Outcome]], doubtful: int) -> Mark:
             lacking[lacks] = lacking.get(lacks, 0) | lack_it
     if not lacking:
         return plain(false, doubtful)
-    doubt = Doubt(open_, tuple((mask, lacks) for lacks, mask in lacking.items()), outcomes)
-    return _all_but(false | doubtful, doubtful), out | false, false, doubt
+    doubt = Doubt(out, open_, tuple((mask, lacks) for lacks, mask in lacking.items()), outcomes)
+    return plain(false | doubtful, doubtful)[0], doubt
 
 
 def together(one: Mark, other: Mark) -> Mark:
     """The mark of both."""
-    doubts = [found for found in (one[3], other[3]) if found is not None]
-    keep, out, false = one[0] & other[0], one[1] | other[1], one[2] | other[2]
+    doubts = [found for found in (one[1], other[1]) if found is not None]
+    keep = one[0] & other[0]
     if len(doubts) < 2:
-        return keep, out, false, doubts[0] if doubts else None
-    outcomes = {part: found for doubt in doubts for part, found in doubt.outcomes.items()}
-    return keep, out, false, Doubt(doubts[0].open | doubts[1].open, doubts[0].lacking + doubts[1].lacking, outcomes)
+        return keep, doubts[0] if doubts else None
+    first, second = doubts
+    out, open_ = first.out | second.out, first.open | second.open
+    return keep, Doubt(out, open_, first.lacking + second.lacking, {**first.outcomes, **second.outcomes})
 
 
 def _effect(stake: Stake, outcome: Outcome) -> tuple[int, int]:

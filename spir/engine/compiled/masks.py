@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-__all__ = ["mask_of", "positions"]
+__all__ = ["mask_of", "positions", "united"]
 
 _BITS = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
 
 
-def positions(mask: int) -> Iterator[int]:
-    """The members in order. Linear in the size of the mask, however many it has."""
-    for place, byte in enumerate(mask.to_bytes((mask.bit_length() + 7) // 8, "little")):
-        if byte:
-            for bit in _BITS[byte]:
-                yield place * 8 + bit
+def positions(mask: int) -> list[int]:
+    """The members in order."""
+    if mask.bit_count() * 32 > mask.bit_length():
+        return [
+            place * 8 + bit
+            for place, byte in enumerate(mask.to_bytes((mask.bit_length() + 7) // 8, "little"))
+            for bit in _BITS[byte]
+        ]
+    found = []
+    while mask:  # few members: from the last one down
+        last = mask.bit_length() - 1
+        found.append(last)
+        mask ^= 1 << last
+    found.reverse()
+    return found
 
 
 def mask_of(members: Iterable[int]) -> int:
@@ -26,3 +35,10 @@ def mask_of(members: Iterable[int]) -> int:
     for member in found:
         octets[member >> 3] |= 1 << (member & 7)
     return int.from_bytes(octets, "little")
+
+
+def united(masks: Iterable[int]) -> int:
+    whole = 0
+    for mask in masks:
+        whole |= mask
+    return whole

@@ -27,7 +27,7 @@ from spir.model.value import Lack, Unknown, Value, Why
 
 __all__ = ["NOW", "Outcome", "Part", "Parts", "judged"]
 
-NOW = "context.now"
+NOW, PATIENT = "context.now", "resource.patient.id"
 
 # Where no clock is looked at, every moment is as good.
 TIMELESS = Scope(datetime(1970, 1, 1, tzinfo=UTC), ZoneInfo("UTC"))
@@ -60,16 +60,18 @@ def judged(condition: Condition, lookup: Lookup, scope: Scope) -> bool | Outcome
 class Part:
     """One member of a conjunction. `path` is the one attribute it looks at, "" for several or none.
 
-    `clock`: its value may change by the passing of time.
+    `clock`: its value may change by the passing of time. `relational`: a residual
+    may turn it into a list of the patients that have the attribute.
     """
 
-    __slots__ = ("_absent", "_ask", "clock", "condition", "path", "paths")
+    __slots__ = ("_absent", "_ask", "clock", "condition", "path", "paths", "relational")
 
     def __init__(self, condition: Condition) -> None:
         self.condition = condition
         self.paths = tuple(sorted(free_attributes(condition)))
         self.clock = looks_at_clock(condition)
         self.path = self.paths[0] if len(self.paths) == 1 and not self.clock else ""
+        self.relational = any(path.startswith("resource.patient.") and path != PATIENT for path in self.paths)
         self._ask: Callable[[Value], bool] | None = None
         self._absent: dict[Why, bool | Outcome] = {}
 

@@ -6,7 +6,7 @@ condition looks at alone changes its answer. Inside it, what applies is fixed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timezone, tzinfo
 from typing import Any, TypeAlias
@@ -15,34 +15,47 @@ from zoneinfo import ZoneInfo
 from spir.engine.attributes import Attributes
 from spir.engine.compiled.bucket import Bucket
 from spir.engine.compiled.facts import Facts
-from spir.engine.compiled.marks import CLEAR, Mark, mark, together
+from spir.engine.compiled.marks import Doubt, Mark, mark, together
+from spir.engine.compiled.masks import positions, united
 from spir.engine.compiled.parts import NOW, judged
 from spir.engine.evaluate import Scope, evaluate
 from spir.language.timing import next_change
 from spir.model.condition import Condition
+from spir.model.decision import Reason
 from spir.model.facts import View
+from spir.model.obligation import Incomparable, Obligation, joined
 from spir.model.policy import Kind, Layer, lies_under
 from spir.model.request import Request
 from spir.model.value import Unknown, Value, Why
 
-__all__ = ["Place", "Window"]
+__all__ = ["Place", "Window", "joined_or_not"]
 
 
 Memory: TypeAlias = dict[Any, Any]
+Duties: TypeAlias = tuple[tuple[Obligation, ...], Reason | None]
+
+
+def joined_or_not(obligations: Iterable[Obligation]) -> Duties:
+    """The obligations joined, or the reason that they conflict."""
+    try:
+        return joined(obligations), None
+    except Incomparable as error:
+        return (), Reason("obligations-conflict", str(error))
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """From `start` until before `end` in UTC (None: for ever), for clocks of the zone object `zone`.
 
-    `applies`: the items in force; `mark`: what the clock alone decides; `live`:
-    what the sieve starts with; `edge`: when it ends, as policies and conditions
-    say it. `memory`: what is remembered where the same items apply.
+    `applies`: the items in force; `live`: those that the clock alone does not
+    rule out, with the bit `doubtful` unless there is `doubt` about that already;
+    `edge`: when the window ends, as policies and conditions say it; `memory`:
+    what is remembered where the same items apply.
     """
 
     applies: int
-    mark: Mark
     live: int
+    doubt: Doubt | None
     memory: Memory
     edge: datetime | None = None
     zone: tzinfo | None = None
@@ -71,7 +84,7 @@ class Place:
         self.bucket = bucket
         self.operation = operation
         under = (mask for path, mask in bucket.jurisdictions.items() if lies_under(organization, path))
-        self.covered = _united(under)
+        self.covered = united(under)
         self.about = self.covered & about
         self.layers = tuple((layer, self._of(layer, Kind.PERMIT), self._of(layer, *_COVERS)) for layer in layers)
         self.permits, self.denies = self._kind(Kind.PERMIT), self._kind(Kind.DENY)
@@ -83,9 +96,22 @@ class Place:
         self.staff, self.patient = self._facts("staff"), self._facts("patient")
         self.facts = facts
         self.restless = bool(self.moving or self.staff or self.patient)
-        self._memories: dict[int, Memory] = {}
+        self.no_permit = Reason("no-permit", f"no policy permits `{operation}`")
+        self._duties: dict[int, Duties] = {}
+        self._memories: dict[tuple[int, Doubt | None], Memory] = {}
         timed = self.dated or self.clocks or bucket.clocks
         self.window = _NEVER if timed else self._window(self.about, bucket.fixed)
+
+    def duties(self, grants: int, obliges: int) -> Duties:
+        """The obligations of these items joined, or why they cannot be."""
+        known = self._duties.get(grants | obliges)
+        if known is None:
+            items = self.bucket.items
+            every = [o for n in (*positions(grants), *positions(obliges)) for o in items[n].rule.policy.obligations]
+            if len(self._duties) >= MAX_DUTIES:
+                self._duties.clear()
+            known = self._duties[grants | obliges] = joined_or_not(every)
+        return known
 
     def forget(self) -> None:
         """Drop all that is remembered of decisions."""
@@ -131,7 +157,7 @@ class Place:
         live = (applies | self.bucket.doubtful) & found[0]
         if len(self._memories) >= MAX_MEMORIES:
             self._memories.clear()
-        return Window(applies, found, live, self._memories.setdefault(applies, {}), *times)
+        return Window(applies, live, found[1], self._memories.setdefault((applies, found[1]), {}), *times)
 
     def _steady(self, at: datetime) -> bool:
         """Whether times compare with `at` by the moments they mean.
@@ -145,7 +171,7 @@ class Place:
         return all(edge.tzinfo is not at.tzinfo for edge in edges)
 
     def _kind(self, *kinds: Kind) -> int:
-        return _united(self.bucket.kinds.get(kind, 0) for kind in kinds)
+        return united(self.bucket.kinds.get(kind, 0) for kind in kinds)
 
     def _of(self, layer: Layer, *kinds: Kind) -> int:
         return self.bucket.layers.get(layer, 0) & self._kind(*kinds)
@@ -157,17 +183,11 @@ class Place:
 
 _COVERS = (Kind.PERMIT, Kind.DELEGATE)
 _FAR = datetime.max.replace(tzinfo=UTC)
-_NEVER = Window(0, CLEAR, 0, {}, start=_FAR, end=_FAR)
+_NEVER = Window(0, 0, None, {}, start=_FAR, end=_FAR)
 
 # As many sets of policies in force as are remembered of a place: each lasts until a policy begins or ends.
 MAX_MEMORIES = 16
-
-
-def _united(found: Iterator[int]) -> int:
-    whole = 0
-    for mask in found:
-        whole |= mask
-    return whole
+MAX_DUTIES = 1024
 
 
 def _clock(at: datetime) -> Callable[[str], Value | Unknown]:

@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
-from spir.engine.attributes import Attributes
-from spir.engine.compiled.facts import Facts, fact_of
-from spir.engine.compiled.marks import CLEAR, Mark, Stake, mark, plain
+from spir.engine.attributes import is_deferred
+from spir.engine.compiled.facts import FAILED, Facts, fact_of
+from spir.engine.compiled.marks import Mark, Stake, mark, plain
 from spir.engine.compiled.parts import NOW, Outcome, Part, judged
 from spir.engine.compiled.reading import Reads
 from spir.engine.compiled.source import Draft, Unwritable, made, written
@@ -21,7 +21,7 @@ from spir.engine.evaluate import Scope
 from spir.language.values.operators import Invalid
 from spir.model.facts import View
 from spir.model.request import Request
-from spir.model.value import Unknown, Value
+from spir.model.value import Unknown, Value, Why
 
 __all__ = ["Ask", "Question", "asking", "typed"]
 
@@ -45,72 +45,95 @@ class _ByAnswer(dict[bool | Outcome, Mark]):
     """From answers to their marks; that of an outcome is worked out on first use."""
 
     def __init__(self, stake: Stake, doubtful: int) -> None:
-        super().__init__({True: CLEAR, False: plain(stake.everyone, doubtful)})
+        super().__init__()
         self.stake = stake
         self.doubtful = doubtful
+        self.reset()
+
+    def reset(self) -> None:
+        self.clear()
+        self[True], self[False] = plain(0, self.doubtful), plain(self.stake.everyone, self.doubtful)
 
     def __missing__(self, outcome: Outcome) -> Mark:
         if len(self) >= MAX_OUTCOMES:
-            self.clear()
-            self.update({True: CLEAR, False: plain(self.stake.everyone, self.doubtful)})
+            self.reset()
         found = self[outcome] = mark(((self.stake, outcome),), self.doubtful)
         return found
 
 
 def asking(part: Part, facts: Facts, zone: ZoneInfo) -> Ask:
     """The function that asks a part of a request."""
-    doubt = _interpreted(part, zone)
     draft = Draft()
     reads = Reads(draft)
-    unsure = f"return {draft.constant(doubt)}(request, view, at)"
-    lines = []
-    names = {}
-    for number, path in enumerate(part.paths):
-        names[path] = f"a{number}"
-        lines.append(f"a{number} = {reads.expression(path)}")
-        if path != NOW:
-            lines += _when_not_said(f"a{number}", path, unsure, facts, draft)
+    names = {path: f"a{number}" for number, path in enumerate(part.paths)}
+    lines = [line for path, name in names.items() for line in _read(path, name, reads, facts)]
+    unknown, doubt = draft.constant(Unknown), draft.constant(_interpreted(part, zone))
+    unsure = f"return {doubt}(({''.join(f'{name}, ' for name in names.values())}), at)"
+    lines = [*reads.lines, *lines]
     try:
         answer = written(part.condition, names, draft, ("at", zone))
     except Unwritable:
-        return doubt
-    invalid = draft.constant(Invalid)
-    lines = [*reads.lines, *lines, "try:", f"    return {answer}", f"except {invalid}:", f"    {unsure}"]
+        lines.append(unsure)
+    else:
+        missing = " or ".join(f"{name}.__class__ is {unknown}" for name in names.values()) or "False"
+        lines += [f"if {missing}: {unsure}", "try:", f"    return {answer}"]
+        lines += [f"except {draft.constant(Invalid)}:", f"    {unsure}"]
     body = "\n".join(f"    {line}" for line in lines)
     return made(f"def made(request, view, at):\n{body}", draft.constants)
 
 
-def _when_not_said(name: str, path: str, unsure: str, facts: Facts, draft: Draft) -> list[str]:
-    """Lines for an attribute that the request does not have: facts first, then the interpreter."""
-    fact = fact_of(path)
-    if fact is None:
-        return [f"if {name} is None:", f"    {unsure}"]
-    read, unknown = draft.constant(facts.reader(*fact)), draft.constant(Unknown)
+def _read(path: str, name: str, reads: Reads, facts: Facts) -> list[str]:
+    """Lines that put the value of the path, or why there is none, into a name."""
+    lines = [f"{name} = {reads.expression(path)}"]
+    if path == NOW:
+        return lines
     return [
+        *lines,
         f"if {name} is None:",
-        f"    {name} = {read}(request, view, at)",
-        f"    if {name} is None or {name}.__class__ is {unknown}:",
-        f"        {unsure}",
+        f"    {name} = {reads.draft.constant(_absence(path, facts))}(request, view, at)",
     ]
 
 
-def _interpreted(part: Part, zone: ZoneInfo) -> Ask:
-    remembered: dict[tuple[Any, ...], bool | Outcome] = {}
+def _absence(path: str, facts: Facts) -> Callable[[Request, View, datetime], Value | Unknown]:
+    """What stands for a path that the request says nothing of."""
+    lacking = {why: Unknown.of(path, why) for why in (Why.MISSING, Why.DEFERRED, Why.FAILED)}
+    by_deferral: dict[frozenset[str], Unknown] = {}
+    fact = fact_of(path)
+    read = facts.reader(*fact) if fact else None
 
-    def ask(request: Request, view: View, at: datetime) -> bool | Outcome:
-        lookup = Attributes(request, view, at)
-        if part.clock:
-            return judged(part.condition, lookup, Scope(at, zone))
-        key = tuple(typed(lookup(path)) for path in part.paths)
-        found = remembered.get(key)
+    def absent(request: Request, view: View, at: datetime) -> Value | Unknown:
+        value = None if read is None else read(request, view, at)
+        if value is not None:
+            return value if not isinstance(value, Unknown) else lacking[Why.FAILED if value is FAILED else Why.MISSING]
+        deferred = request.deferred
+        found = by_deferral.get(deferred)
         if found is None:
-            found = judged(part.condition, lookup, Scope(at, zone))
-            if len(remembered) >= MAX_OUTCOMES:
-                remembered.clear()
-            remembered[key] = found
+            if len(by_deferral) >= MAX_OUTCOMES:
+                by_deferral.clear()
+            why = Why.DEFERRED if is_deferred(path, deferred) else Why.MISSING
+            found = by_deferral[deferred] = lacking[why]
         return found
 
-    return ask
+    return absent
+
+
+def _interpreted(part: Part, zone: ZoneInfo) -> Callable[[tuple[Value | Unknown, ...], datetime], bool | Outcome]:
+    """What the interpreter says of the part with these values of its paths."""
+    remembered: dict[tuple[Any, ...], bool | Outcome] = {}
+
+    def doubt(values: tuple[Value | Unknown, ...], at: datetime) -> bool | Outcome:
+        key = tuple(map(typed, values))
+        found = None if part.clock else remembered.get(key)
+        if found is None:
+            lookup = dict(zip(part.paths, values, strict=True))
+            found = judged(part.condition, lookup.__getitem__, Scope(at, zone))
+            if len(remembered) >= MAX_OUTCOMES:
+                remembered.clear()
+            if not part.clock:
+                remembered[key] = found
+        return found
+
+    return doubt
 
 
 _PLAIN = frozenset((str, int, bool, bytes))
@@ -121,6 +144,4 @@ def typed(value: Value | Unknown) -> Any:
     kind = type(value)
     if kind in _PLAIN:
         return kind, value
-    if isinstance(value, Unknown):
-        return value.lacks
-    return kind, repr(value)
+    return value if kind is Unknown else (kind, repr(value))
