@@ -159,8 +159,8 @@ class BenchPort:
 
         return Identity(self.entities[credentials.bearer], "bench")
 
-    def rule(self, request: Any) -> Any:
-        return self.engine.rule(request, self.facts.snapshot, self.now())
+    def decide(self, request: Any) -> Any:
+        return self.engine.decide(request, self.facts.snapshot, self.now())
 
     async def commit(self, *items: Any) -> int:
         self.recorded += len(items)
@@ -186,14 +186,15 @@ def without_engine(port: BenchPort) -> None:
     """Let the engine cost nothing, but for the callers themselves: what is left is the service's own cost."""
     from spir.model.decision import ADMIT_ALL, Decision, Effect
 
-    rule, entity = port.rule, port.entities["pep"]
+    decide, entity = port.decide, port.entities["pep"]
 
-    class Permitted:
-        def __init__(self, request: Any) -> None:
-            operation, facts = request.operation, port.snapshot.revision
-            self.decision = Decision(Effect.PERMIT, operation, ADMIT_ALL, bundle=port.bundle, facts=facts)
+    def permitted(request: Any) -> Any:
+        if request.subject is entity:
+            return decide(request)
+        facts = port.snapshot.revision
+        return Decision(Effect.PERMIT, request.operation, ADMIT_ALL, bundle=port.bundle, facts=facts)
 
-    port.rule = lambda request: rule(request) if request.subject is entity else Permitted(request)  # type: ignore[method-assign]
+    port.decide = permitted  # type: ignore[method-assign]
 
 
 async def nothing(scope: Any, receive: Any, send: Any) -> None:

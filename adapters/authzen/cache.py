@@ -5,9 +5,11 @@ and the facts revision it was decided on, from the moment of the decision until
 the moment at which it could change by itself. A question that is asked often
 keeps its place when the facts move on; only its answer is replaced.
 
-Evicted by access frequency: the least used leaves, the older of two first. All
-counts are halved now and then, so that what was asked often last week does not
-stay for ever. Pure: time is passed in.
+Evicted by access frequency: the least used leaves, the older of two first; and
+while all places are taken nobody leaves for a question that is asked for the
+first time, since most are never asked again. All counts are halved now and then,
+so that what was asked often last week does not stay for ever. Pure: time is
+passed in.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ T = TypeVar("T")
 
 CAPACITY = 512
 AGEING = 16  # counts are halved after this many accesses per place
+NEWCOMERS = 4  # how many questions that were asked once are known, per place
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class DecisionCache(Generic[T]):
         self._slots: dict[bytes, _Slot[T]] = {}
         # INVARIANT: one entry per slot, (uses, number, key), its uses never more than the slot's own.
         self._order: list[tuple[int, int, bytes]] = []
+        self._once: set[bytes] = set()
         self._number = 0
         self._age = 0
 
@@ -72,19 +76,31 @@ class DecisionCache(Generic[T]):
         if self.capacity == 0 or (until is not None and until <= now):
             return
         held = self._slots.get(key)
-        if held is None:
-            self._enter(key)
+        if held is None and not self._entered(key):
+            return
         self._slots[key] = _Slot(value, bundle, facts, now, until, 1 if held is None else held.uses)
 
     def clear(self) -> None:
         self._slots.clear()
         self._order.clear()
+        self._once.clear()
 
-    def _enter(self, key: bytes) -> None:
+    def _entered(self, key: bytes) -> bool:
+        """Make room for a new question, if it may have it."""
         if len(self._slots) >= self.capacity:
+            if key not in self._once:
+                self._meet(key)
+                return False
+            self._once.discard(key)
             self._evict()
         self._number += 1
         heapq.heappush(self._order, (1, self._number, key))
+        return True
+
+    def _meet(self, key: bytes) -> None:
+        if len(self._once) >= NEWCOMERS * self.capacity:
+            self._once.clear()
+        self._once.add(key)
 
     def _evict(self) -> None:
         while True:

@@ -8,10 +8,9 @@ the facts or the directory are others, and at the moment the decision names.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from adapters.authzen.answer import answer, failure
 from adapters.authzen.cache import DecisionCache
@@ -27,10 +26,10 @@ __all__ = ["Deciding", "Evaluated", "digest"]
 
 BAD_REQUEST = 400
 LONGEST_KEPT = 16 * 1024  # bytes of a question, and of an answer
+MOST_ANSWERS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluated:
+class Evaluated(NamedTuple):
     """One answer. `body` as AuthZEN says it, `encoded` in the caller's codec; no request if it could not be read.
 
     `patients` and `operation`: of the request, for the audit trail.
@@ -63,6 +62,7 @@ class Deciding:
         self._known = (port.entities, port.resources)
         self._vocabulary = port.vocabulary
         self._names = fact_names(port.vocabulary)
+        self._answers: dict[tuple[int, bytes], tuple[Decision, dict[str, Any], bytes]] = {}
         self._ground = Ground(port.entities, port.resources, port.snapshot, self._names, aliases)
 
     def remembered(self, key: bytes, now: datetime) -> Evaluated | None:
@@ -77,14 +77,13 @@ class Deciding:
         """The answer to a request; remembered under `key`, if there is one."""
         ground = self.ground()
         settled = ground.settled(request)
-        decision = self._port.rule(settled).decision
-        body = answer(settled, decision)
+        decision = self._port.decide(settled)
+        body, encoded = self._said(settled, decision, codec)
         patient = patient_id(settled)
         patients = (patient,) if patient else ()
-        permitted = body["decision"] is True
-        done = Evaluated(body, codec.encode(body), permitted, settled, decision, patients, settled.operation)
+        done = Evaluated(body, encoded, body["decision"] is True, settled, decision, patients, settled.operation)
         # INVARIANT: facts move on while we work. What was settled on other facts than it was decided on is not kept.
-        if key and decision.facts == ground.snapshot.revision and len(done.encoded) <= LONGEST_KEPT:
+        if key and decision.facts == ground.snapshot.revision and len(encoded) <= LONGEST_KEPT:
             self.cache.put(key, done, decision.bundle, decision.facts, now, decision.valid_until)
         return done
 
@@ -106,6 +105,23 @@ class Deciding:
             return held
         self._ground = Ground(port.entities, port.resources, port.snapshot, self._names, self._aliases)
         return self._ground
+
+    def _said(self, request: Request, decision: Decision, codec: Codec) -> tuple[dict[str, Any], bytes]:
+        """The answer, also as it is sent. An engine gives the same decision object where nothing else differs."""
+        if "obligations_supported" in request.context:
+            body = answer(request, decision)
+            return body, codec.encode(body)
+        held = self._answers.get((id(decision), codec.tag))
+        if held is not None and held[0] is decision:
+            return held[1], held[2]
+        body = answer(request, decision)
+        encoded = codec.encode(body)
+        if len(encoded) <= LONGEST_KEPT:
+            if len(self._answers) >= MOST_ANSWERS:
+                self._answers.clear()
+            # INVARIANT: the decision is held here, so no other one can have its id.
+            self._answers[id(decision), codec.tag] = (decision, body, encoded)
+        return body, encoded
 
     def _item(self, batch: Batch, item: Any, codec: Codec, now: datetime) -> Evaluated:
         key = digest(codec, codec.encode(item), b"i")

@@ -103,7 +103,7 @@ class Gate:
             return
         context = {"ip": caller.address or None, "protocol": "pdp"}
         request = Request.build(caller.subject, permission, context=context)
-        decision = self._port.rule(request).decision
+        decision = self._port.decide(request)
         duties = (*decision.obligations, *(tied.obligation for tied in decision.tied))
         if not decision.permitted or unmet(duties, UNDERSTOOD):
             caller.grants.pop(permission, None)

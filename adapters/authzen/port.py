@@ -10,6 +10,7 @@ from typing import Protocol
 from spir.engine.explain import Explanation
 from spir.exchange import Credentials, Durable, Identity, Ruling
 from spir.language.vocabulary import Vocabulary
+from spir.model.decision import Decision
 from spir.model.facts import Snapshot
 from spir.model.request import Entity, Request
 
@@ -65,8 +66,12 @@ class PdpPort(Protocol):
         """Who calls. Raises Unauthenticated."""
         ...
 
-    def rule(self, request: Request) -> Ruling:
+    def decide(self, request: Request) -> Decision:
         """Decide by the rules and the facts in force. Never raises for what a request says."""
+        ...
+
+    def rule(self, request: Request) -> Ruling:
+        """The same, for judging rows by the decision afterwards."""
         ...
 
     def explain(self, request: Request) -> Explanation: ...

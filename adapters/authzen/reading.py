@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, cast
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from spir.errors import RequestError
 from spir.model.request import EMPTY, Action, Entity, Request
-from spir.model.value import Value, freeze
+from spir.model.value import MAX_DEPTH, Value, freeze
 
 __all__ = [
     "JSON",
@@ -36,6 +37,7 @@ MAX_BATCH = 1000
 MAX_DEFERRED = 64
 
 NOTHING: frozenset[str] = frozenset()
+_PLAIN = frozenset((str, int, float, bool, type(None)))
 
 Name = Annotated[str, Meta(min_length=1)]
 Properties = dict[str, Any]
@@ -66,6 +68,13 @@ class _Evaluation(Struct):
     resource: _Party
     context: Properties = {}
     deferred: Paths = []
+
+
+class _Frame(_Evaluation):
+    """An evaluation, unless it says otherwise: quick to read, for most frames are evaluations."""
+
+    evaluations: msgspec.Raw = msgspec.Raw()
+    bearer: str = ""
 
 
 class _Options(Struct, frozen=True):
@@ -147,6 +156,7 @@ MSGPACK = Codec(b"m", "msgpack", msgspec.msgpack.Decoder, msgspec.msgpack.Encode
 _DECODERS: dict[tuple[bytes, type[Any]], Any] = {
     (codec.tag, kind): codec.decoder(kind) for codec in (JSON, MSGPACK) for kind in (_Evaluation, _Batch)
 } | {(JSON.tag, kind): JSON.decoder(kind) for kind in (_SubjectSearch, _ResourceSearch, _ActionSearch, _Planned)}
+_FRAME = MSGPACK.decoder(_Frame)
 
 
 # -- what it is --------------------------------------------------------------------------------
@@ -197,19 +207,25 @@ def batch(body: bytes) -> Request | Batch:
 
 def frame(body: bytes) -> Greeting | Request | Batch:
     """A msgpack map: an access token, one evaluation or several. Raises RequestError."""
-    found: _Batch = _decoded(MSGPACK, _Batch, body)
-    return Greeting(found.bearer) if found.bearer else _several(found)
+    try:
+        found: _Frame | None = _FRAME.decode(body)
+    except (ValueError, RecursionError):
+        found = None  # a greeting, defaults that are not whole, or an error that comes again below
+    if found is not None and not found.evaluations and not found.bearer:
+        return _request(found)
+    loose: _Batch = _decoded(MSGPACK, _Batch, body)
+    return Greeting(loose.bearer) if loose.bearer else _several(loose)
 
 
 def search(wanted: Literal["subject", "resource", "action"], body: bytes) -> Search:
     """Raises RequestError."""
     kind = {"subject": _SubjectSearch, "resource": _ResourceSearch, "action": _ActionSearch}[wanted]
     found: Any = _decoded(JSON, kind, body)
+    asked = msgspec.json.encode([wanted, *(getattr(found, name) for name in found.__struct_fields__ if name != "page")])
     subject = _typed(found.subject) if wanted == "subject" else _subject(found.subject)
     resource = found.resource
     resource = Entity(resource.type, "" if wanted == "resource" else resource.id, _properties(resource.properties))
     action = Action(found.action.name, _properties(found.action.properties)) if wanted != "action" else Action("")
-    asked = msgspec.json.encode([wanted, *(getattr(found, name) for name in found.__struct_fields__ if name != "page")])
     page: _Page = found.page
     return Search(wanted, subject, action, resource, _properties(found.context), page.token, page.limit, asked)
 
@@ -296,4 +312,10 @@ def _typed(given: _Typed) -> Entity:
 
 
 def _properties(given: Properties) -> Mapping[str, Value]:
-    return cast(Mapping[str, Value], freeze(given)) if given else EMPTY
+    """A decoder's own map, which nobody else holds: only what lies inside it is to be copied."""
+    if not given:
+        return EMPTY
+    for name, item in given.items():
+        if type(item) not in _PLAIN:
+            given[name] = freeze(item, MAX_DEPTH - 1)
+    return MappingProxyType(given)

@@ -55,7 +55,7 @@ class Candidates:
     def _resources(self, search: Search, ground: Ground) -> Sequence[str]:
         """Those of the type that the decision on the type as a whole does not rule out."""
         whole = replace(_request(search, "", ground), deferred=frozenset(("resource",)))
-        decision = self.port.rule(whole).decision
+        decision = self.port.decide(whole)
         if decision.denied:
             return ()
         kind = search.resource.type
@@ -111,7 +111,7 @@ class Looking:
 
     def _result(self, name: str) -> dict[str, Any] | None:
         request = _request(self.search, name, self.ground)
-        decision = self.port.rule(request).decision
+        decision = self.port.decide(request)
         verdict = Verdict.of(request, decision)
         if not verdict.permitted:
             return None

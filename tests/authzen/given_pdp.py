@@ -21,6 +21,7 @@ from spir.errors import Unauthenticated, Unavailable
 from spir.exchange import Credentials, Durable, Identity, Record, Ruling
 from spir.language.document import read_documents
 from spir.language.vocabulary import Vocabulary
+from spir.model.decision import Decision
 from spir.model.facts import Assert, Fact, FactStore, Snapshot
 from spir.model.request import Entity, Request
 from spir.record.event import AuditEvent
@@ -109,6 +110,9 @@ class GivenPdp:
         if credentials.bearer not in self.entities:
             raise Unauthenticated("the token's subject is not in the directory")
         return Identity(self.entities[credentials.bearer], "given")
+
+    def decide(self, request: Request) -> Decision:
+        return self.rule(request).decision
 
     def rule(self, request: Request) -> Ruling:
         self.asked.append(request)

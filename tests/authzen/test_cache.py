@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.authzen.cache import AGEING, DecisionCache
+from adapters.authzen.cache import AGEING, NEWCOMERS, DecisionCache
 from tests.given import NOON
 
 SECOND = timedelta(seconds=1)
@@ -39,13 +39,30 @@ def test_what_is_over_already_is_not_kept():
     assert len(cache) == 0
 
 
+def test_a_question_that_is_asked_once_pushes_nobody_out():
+    cache: DecisionCache[str] = DecisionCache(1)
+    cache.put(b"a", "a", "b", 0, NOON, None)
+    cache.put(b"b", "b", "b", 0, NOON, None)
+    assert cache.get(b"a", "b", 0, NOON) == "a"
+    cache.put(b"b", "b", "b", 0, NOON, None)
+    assert cache.get(b"b", "b", 0, NOON) == "b"
+
+
+def test_the_questions_that_were_asked_once_are_bounded():
+    cache: DecisionCache[str] = DecisionCache(2)
+    for number in range(1000):
+        cache.put(b"%d" % number, "x", "b", 0, NOON, None)
+    assert len(cache) == 2 and len(cache._once) <= 8
+
+
 def test_the_least_used_leaves_and_the_older_of_two():
     cache: DecisionCache[str] = DecisionCache(2)
     cache.put(b"a", "a", "b", 0, NOON, None)
     cache.put(b"b", "b", "b", 0, NOON, None)
     cache.get(b"a", "b", 0, NOON)
-    cache.put(b"c", "c", "b", 0, NOON, None)
-    cache.put(b"d", "d", "b", 0, NOON, None)
+    for name in (b"c", b"d"):
+        for _ in range(2):  # asked twice
+            cache.put(name, name.decode(), "b", 0, NOON, None)
     assert [cache.get(key, "b", 0, NOON) for key in (b"a", b"b", b"c", b"d")] == ["a", None, None, "d"]
 
 
@@ -54,7 +71,8 @@ def test_a_question_that_is_asked_often_keeps_its_place_when_the_facts_move_on()
     for facts in range(5):
         assert cache.get(b"often", "b", facts, NOON) is None
         cache.put(b"often", facts, "b", facts, NOON, None)
-        cache.put(b"once %d" % facts, facts, "b", facts, NOON, None)
+        for _ in range(2):
+            cache.put(b"twice %d" % facts, facts, "b", facts, NOON, None)
     assert cache.get(b"often", "b", 4, NOON) == 4
 
 
@@ -80,7 +98,7 @@ class Plain:
     """The same rules, written as slowly and as plainly as possible; no ageing."""
 
     def __init__(self, capacity):
-        self.capacity, self.kept, self.number = capacity, {}, 0
+        self.capacity, self.kept, self.number, self.once = capacity, {}, 0, set()
 
     def get(self, key, bundle, facts, now):
         if key not in self.kept:
@@ -95,7 +113,13 @@ class Plain:
         if answer[4] is not None and answer[4] <= answer[3]:
             return
         if key not in self.kept:
+            if len(self.kept) == self.capacity and key not in self.once:
+                if len(self.once) == NEWCOMERS * self.capacity:
+                    self.once.clear()
+                self.once.add(key)
+                return
             if len(self.kept) == self.capacity:
+                self.once.remove(key)
                 del self.kept[min(self.kept, key=lambda k: (self.kept[k]["uses"], self.kept[k]["number"]))]
             self.number += 1
             self.kept[key] = {"uses": 1, "number": self.number}

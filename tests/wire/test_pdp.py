@@ -179,6 +179,24 @@ def test_tls_and_the_clients_certificate() -> None:
             Client(f"http://127.0.0.1:{found.port}", "pep").evaluate(DR_LI, RESULT, "read")
 
 
+def test_an_answer_without_a_body_goes_out_too(pdp: Running) -> None:
+    with pdp.connect() as peer:
+        peer.sendall(b"HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert peer.recv(65536).startswith(b"HTTP/1.1 200 ")
+        peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert read_all(peer).endswith(b'{"status":"ok"}')
+
+
+def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(pdp: Running) -> None:
+    body = json.dumps(evaluation()).encode()
+    head = f"POST {EVALUATION} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer pep\r\nContent-Type: application/json\r\n"
+    with pdp.connect() as peer:
+        peer.sendall(f"{head}Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert peer.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        peer.sendall(body)
+        assert b'"decision":true' in peer.recv(65536)
+
+
 def test_what_cannot_be_read_is_refused_in_our_words(pdp: Running) -> None:
     with pdp.connect() as peer:
         peer.sendall(b"NONSENSE\r\n\r\n")
