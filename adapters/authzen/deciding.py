@@ -16,7 +16,7 @@ from adapters.authzen.answer import answer, failure
 from adapters.authzen.cache import DecisionCache
 from adapters.authzen.ground import Ground, fact_names
 from adapters.authzen.port import PdpPort
-from adapters.authzen.reading import Batch, Codec
+from adapters.authzen.reading import Batch, Codec, spelled
 from spir.engine.attributes import patient_id
 from spir.errors import RequestError
 from spir.model.decision import Decision
@@ -124,12 +124,9 @@ class Deciding:
         return body, encoded
 
     def _item(self, batch: Batch, item: Any, codec: Codec, now: datetime) -> Evaluated:
-        key = digest(codec, codec.encode(item), b"i")
-        found = self.remembered(key, now)
-        if found is not None:
-            return found
         try:
-            return self.decide(batch.read(item), codec, now, key)
+            key = digest(codec, spelled(codec, item), b"i")
+            return self.remembered(key, now) or self.decide(batch.read(item), codec, now, key)
         except RequestError as error:
             body = failure(BAD_REQUEST, error.message)
             return Evaluated(body, codec.encode(body))

@@ -31,6 +31,7 @@ __all__ = [
     "frame",
     "plan",
     "search",
+    "spelled",
 ]
 
 MAX_BATCH = 1000
@@ -221,7 +222,7 @@ def search(wanted: Literal["subject", "resource", "action"], body: bytes) -> Sea
     """Raises RequestError."""
     kind = {"subject": _SubjectSearch, "resource": _ResourceSearch, "action": _ActionSearch}[wanted]
     found: Any = _decoded(JSON, kind, body)
-    asked = msgspec.json.encode([wanted, *(getattr(found, name) for name in found.__struct_fields__ if name != "page")])
+    asked = spelled(JSON, [wanted, *(getattr(found, name) for name in found.__struct_fields__ if name != "page")])
     subject = _typed(found.subject) if wanted == "subject" else _subject(found.subject)
     resource = found.resource
     resource = Entity(resource.type, "" if wanted == "resource" else resource.id, _properties(resource.properties))
@@ -236,6 +237,14 @@ def plan(body: bytes) -> Request:
     resource = _converted({"id": "", **found.resource}, _Party)
     paths = [*found.deferred, *found.unknown] or ["resource"]
     return _request(_Evaluation(found.subject, found.action, resource, found.context, paths))
+
+
+def spelled(codec: Codec, data: Any) -> bytes:
+    """What a decoder read, written again: the same for the same data. Raises RequestError for what is too deep."""
+    try:
+        return codec.encode(data)
+    except RecursionError as error:
+        raise _unreadable(error, codec.name) from error
 
 
 # -- inner -------------------------------------------------------------------------------------

@@ -149,6 +149,6 @@ def test_an_open_gate_asks_nobody():
 def test_the_memory_of_callers_is_bounded():
     port = GivenPdp()
     found = gate(port)
-    for number in range(3000):
+    for number in range(1100):
         found.admit(shown(address=f"10.0.{number // 256}.{number % 256}"), EVALUATE, NOON)
     assert len(found.gate._callers) <= 1024

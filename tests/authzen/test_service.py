@@ -433,6 +433,16 @@ def test_deep_and_wide_bodies_are_refused(path):
         assert harmless(path, raw).status == 400
 
 
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("depth", [31, 33, 400, *range(850, 1000, 10)])
+def test_no_depth_between_is_a_defect(path, depth):
+    """Just below the depth that a decoder refuses, what comes after it must not fail either."""
+    nested = "[" * depth + "]" * depth
+    item = json.dumps(evaluation("dr.wu"))[:-1]
+    for text in (f'{item},"context":{{"a":{nested}}}}}', f'{item},"evaluations":[{{"context":{{"a":{nested}}}}}]}}'):
+        assert b'"decision":true' not in harmless(path, text.encode()).body
+
+
 def test_a_wide_body_is_decided():
     wide = {**evaluation(), "context": {f"k{number}": [1] * 10 for number in range(5000)}}
     assert call(APP, "POST", EVALUATION, wide).json["decision"] is True
