@@ -47,12 +47,17 @@ def simplified(clauses: Iterable[Clause]) -> tuple[Clause, ...]:
 
 # -- one clause ------------------------------------------------------------------------------
 
-Identity: TypeAlias = tuple[str, str, Literal]
+Identity: TypeAlias = tuple[str, str, Any]
 
 
 def _identity(atom: Atom) -> Identity:
     """What tells atoms apart. Python holds `True`, `1` and `1.0` equal, a `Literal` does not."""
-    return atom.attribute, atom.op, Literal(atom.value)
+    value = atom.value
+    kind = value.__class__
+    return atom.attribute, atom.op, (kind, value) if kind in _SCALARS else Literal(value)
+
+
+_SCALARS = frozenset((str, int, bool))  # a pair says as much as a literal, and costs less
 
 
 def _shortened(clause: Clause) -> Clause | None:

@@ -64,6 +64,7 @@ class Compiled:
         self._shelves = shelves
         self._facts = facts
         self._places: dict[Any, Place] = {}
+        self._deferring: dict[frozenset[str], bool] = {}
         self._held = 0
 
     def decide(self, request: Request, view: View, at: datetime) -> Decision:
@@ -75,7 +76,7 @@ class Compiled:
             organization = organization_of(request, organization)
         category: Any = properties.get("category")
         if category.__class__ is not str and (category is not None or request.deferred):
-            category = _category(category, request)
+            category = self._category(category, request)
         place = self._places.get((request.action.name, resource.type, category, organization))
         if place is None:
             if not organization:
@@ -137,16 +138,21 @@ class Compiled:
         self._places[verb, kind, category, organization] = place
         return place
 
+    def _category(self, category: Any, request: Request) -> Any:
+        """What stands for a category that is no plain text."""
+        if category is not None:
+            return category if isinstance(category, str) else ODD
+        found = self._deferring.get(request.deferred)
+        if found is None:
+            if len(self._deferring) >= MAX_PLACES:
+                self._deferring.clear()
+            found = self._deferring[request.deferred] = is_deferred(CATEGORY.path, request.deferred)
+        return BY_ROW if found else None
+
     def _refused(self, request: Request, view: View) -> Decision:
         reason = Reason("no-organization", "the request belongs to no organisation")
         bundle, facts = self.rules.fingerprint, view.revision
         return Decision(Effect.DENY, request.operation, reasons=(reason,), bundle=bundle, facts=facts)
-
-
-def _category(category: Any, request: Request) -> Any:
-    if category is not None:
-        return category if isinstance(category, str) else ODD
-    return BY_ROW if is_deferred(CATEGORY.path, request.deferred) else None
 
 
 # -- compiling -------------------------------------------------------------------------------

@@ -160,17 +160,22 @@ _REBUILD: Mapping[type, Callable[[Any, Callable[[Condition], Condition]], Condit
 
 @dataclass(frozen=True, slots=True)
 class Relations:
-    """Reverse look-up: which patients have this value, at this moment. It remembers what it was asked."""
+    """Reverse look-up: which patients have this value, at this moment. It remembers what it was asked,
+    and answers the same question once."""
 
     view: View
     at: datetime
-    asked: dict[tuple[str, Literal], None] = field(default_factory=dict, compare=False)
+    asked: dict[tuple[str, Literal], frozenset[str]] = field(default_factory=dict, compare=False)
 
     def patients(self, attribute: str, values: Iterable[Value]) -> tuple[str, ...]:
-        values = tuple(values)
-        self.asked.update(dict.fromkeys((attribute, Literal(value)) for value in values))
-        found = (self.view.who("patient", attribute, value, self.at) for value in values)
+        found = (self._with(attribute, value) for value in values)
         return tuple(sorted(frozenset().union(*found)))
+
+    def _with(self, attribute: str, value: Value) -> frozenset[str]:
+        question = (attribute, Literal(value))
+        if question not in self.asked:
+            self.asked[question] = self.view.who("patient", attribute, value, self.at)
+        return self.asked[question]
 
     def until(self, end: datetime | None) -> datetime | None:
         """The end of a decision that was given these answers: `end`, or when one of them changes before."""

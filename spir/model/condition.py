@@ -64,12 +64,18 @@ class _Node:
             return self._hash
 
 
+_SCALARS = frozenset((bool, int, float, str, bytes, type(None)))
+
+
 def _kind(value: Value) -> str:
+    kind = type(value)
+    if kind in _SCALARS:  # most are: the cheap test first
+        return kind.__name__
     if isinstance(value, tuple):
         return f"({','.join(_kind(item) for item in value)})"
     if isinstance(value, Mapping):
         return f"{{{','.join(f'{key!r}:{_kind(value[key])}' for key in sorted(value))}}}"
-    return type(value).__name__
+    return kind.__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,10 +308,12 @@ def _join(items: tuple[Condition, ...], node: type[And] | type[Or], neutral: Lit
     flat: dict[Condition, None] = {}
     for item in items:
         for part in item.items if isinstance(item, node) else (item,):
-            if part == absorbing:
-                return absorbing
-            if part != neutral:
-                flat[part] = None
+            if part.__class__ is Literal:  # the neutral and the absorbing element are; most parts are not
+                if part == absorbing:
+                    return absorbing
+                if part == neutral:
+                    continue
+            flat[part] = None
     parts = tuple(flat)
     if not parts:
         return neutral
