@@ -61,7 +61,9 @@ class DecisionCache(Generic[T]):
 
     def get(self, key: bytes, bundle: str, facts: int, now: datetime) -> T | None:
         """The answer that is still right, or None. Counts as an access of the key."""
-        self._aged()
+        self._age += 1
+        if self._age >= AGEING * self.capacity:
+            self._halve()
         slot = self._slots.get(key)
         if slot is not None:
             slot.uses += 1
@@ -112,10 +114,7 @@ class DecisionCache(Generic[T]):
                 return
             heapq.heapreplace(self._order, (uses, number, key))
 
-    def _aged(self) -> None:
-        self._age += 1
-        if self._age < AGEING * self.capacity:
-            return
+    def _halve(self) -> None:
         self._age = 0
         for slot in self._slots.values():
             slot.uses = (slot.uses + 1) // 2

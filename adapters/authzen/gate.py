@@ -8,10 +8,9 @@ decision. No I/O: time is passed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from adapters.authzen.answer import Refused
 from adapters.authzen.port import PdpPort
@@ -25,6 +24,9 @@ __all__ = ["ANYBODY", "Forbidden", "Gate", "Shown"]
 
 # What a caller showed, as it came: header or token, certificate, address.
 Shown: TypeAlias = tuple[bytes, bytes, str]
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 ANYBODY = Entity("system", "anybody")
 
@@ -44,24 +46,25 @@ class Forbidden(Refused):
         self.caller, self.request, self.decision = caller, request, decision
 
 
-@dataclass(frozen=True, slots=True)
-class _Grant:
-    bundle: str
-    facts: int
-    until: datetime | None
-
-    def good(self, bundle: str, facts: int, now: datetime) -> bool:
-        return self.facts == facts and self.bundle == bundle and (self.until is None or now < self.until)
-
-
-@dataclass(slots=True)
-class Caller:
-    """Who it is, until when we need not ask again, and what it may."""
+class _Pass(NamedTuple):
+    """Somebody was let in, by this directory, these rules and these facts; `until` ends it in any case."""
 
     subject: Entity
-    address: str
+    entities: Mapping[str, Entity]
+    bundle: str
+    facts: int
     until: datetime
-    grants: dict[str, _Grant] = field(default_factory=dict)
+
+    def good(self, port: PdpPort, now: datetime) -> bool:
+        same = self.facts == port.snapshot.revision and self.bundle == port.bundle
+        return same and self.entities is port.entities and now < self.until
+
+
+class _Caller(NamedTuple):
+    subject: Entity
+    address: str
+    entities: Mapping[str, Entity]
+    until: datetime
 
 
 class Gate:
@@ -71,8 +74,8 @@ class Gate:
         self.open = open
         self._port = port
         self._patience = timedelta(seconds=seconds)
-        self._entities = port.entities
-        self._callers: dict[Shown, Caller] = {}
+        self._callers: dict[Shown, _Caller] = {}
+        self._passes: dict[tuple[Shown, str], _Pass] = {}
 
     def admit(self, shown: Shown, credentials: Callable[[], Credentials], permission: str, now: datetime) -> Entity:
         """The caller, if it may. `credentials` is asked only if nobody showed this lately.
@@ -81,38 +84,41 @@ class Gate:
         """
         if self.open:
             return ANYBODY
+        port, held = self._port, self._passes.get((shown, permission))
+        if held is not None and held.good(port, now):
+            return held.subject
         caller = self._caller(shown, credentials, now)
-        self._check(caller, permission, now)
+        _put(self._passes, (shown, permission), self._permitted(caller, permission))
         return caller.subject
 
-    def _caller(self, shown: Shown, credentials: Callable[[], Credentials], now: datetime) -> Caller:
-        if self._port.entities is not self._entities:  # somebody may have been taken out of the directory
-            self._entities = self._port.entities
-            self._callers.clear()
-        found = self._callers.get(shown)
-        if found is None or not now < found.until:
-            found = self._identified(credentials(), now)
-            if len(self._callers) >= MOST_REMEMBERED:
-                self._callers.clear()
-            self._callers[shown] = found
-        return found
-
-    def _check(self, caller: Caller, permission: str, now: datetime) -> None:
-        grant = caller.grants.get(permission)
-        if grant is not None and grant.good(self._port.bundle, self._port.snapshot.revision, now):
-            return
+    def _permitted(self, caller: _Caller, permission: str) -> _Pass:
         context = {"ip": caller.address or None, "protocol": "pdp"}
         request = Request.build(caller.subject, permission, context=context)
         decision = self._port.decide(request)
         duties = (*decision.obligations, *(tied.obligation for tied in decision.tied))
         if not decision.permitted or unmet(duties, UNDERSTOOD):
-            caller.grants.pop(permission, None)
             raise Forbidden(caller.subject, request, decision)
-        caller.grants[permission] = _Grant(decision.bundle, decision.facts, decision.valid_until)
+        until = min(caller.until, decision.valid_until or caller.until)
+        return _Pass(caller.subject, caller.entities, decision.bundle, decision.facts, until)
 
-    def _identified(self, credentials: Credentials, now: datetime) -> Caller:
+    def _caller(self, shown: Shown, credentials: Callable[[], Credentials], now: datetime) -> _Caller:
+        """Who it is. Somebody who was taken out of the directory is not believed any more."""
+        found = self._callers.get(shown)
+        if found is None or found.entities is not self._port.entities or not now < found.until:
+            found = self._identified(credentials(), now)
+            _put(self._callers, shown, found)
+        return found
+
+    def _identified(self, credentials: Credentials, now: datetime) -> _Caller:
+        entities = self._port.entities
         identity = self._port.identify(credentials)
         if identity.expires is not None and identity.expires <= now:
             raise Unauthenticated("the credentials have expired")
         until = min(now + self._patience, identity.expires or now + self._patience)
-        return Caller(identity.subject, credentials.address, until)
+        return _Caller(identity.subject, credentials.address, entities, until)
+
+
+def _put(memory: dict[K, V], key: K, value: V) -> None:
+    if len(memory) >= MOST_REMEMBERED:
+        memory.clear()
+    memory[key] = value

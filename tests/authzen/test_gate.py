@@ -151,4 +151,4 @@ def test_the_memory_of_callers_is_bounded():
     found = gate(port)
     for number in range(1100):
         found.admit(shown(address=f"10.0.{number // 256}.{number % 256}"), EVALUATE, NOON)
-    assert len(found.gate._callers) <= 1024
+    assert len(found.gate._callers) <= 1024 and len(found.gate._passes) <= 1024
