@@ -317,17 +317,28 @@ class Server:
 
 
 @contextmanager
-def started(role: str, count: int) -> Iterator[Server]:
+def started(roles: list[str], count: int) -> Iterator[dict[str, Server]]:
+    """One child in each role; they start side by side."""
+    with ExitStack() as running:
+        children = {role: running.enter_context(process(role, count)) for role in roles}
+        found = {}
+        for role, child in children.items():
+            assert child.stdout is not None
+            port, pipe = child.stdout.readline().split()
+            found[role] = Server(int(port), pipe)
+        yield found
+
+
+@contextmanager
+def process(role: str, count: int) -> Iterator[subprocess.Popen[str]]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--role", role, "--policies", str(count), "--folder", folder]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=partial(pinned, 0))
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=partial(pinned, 0))
         try:
-            assert process.stdout is not None
-            port, pipe = process.stdout.readline().split()
-            yield Server(int(port), pipe)
+            yield child
         finally:
-            process.kill()
-            process.wait(10)
+            child.kill()
+            child.wait(10)
 
 
 @dataclass(frozen=True)
@@ -491,7 +502,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="under 45 seconds")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--policies", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=0, help="default: 5, or 3 if quick")
+    parser.add_argument("--rounds", type=int, default=0, help="default: 5, or 2 if quick")
     parser.add_argument("--role", default="", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -507,7 +518,7 @@ def main() -> int:
         report.absent("decided anew: CPU", "wrk", "<= 1.6x CPU")
         return 0
     quick = arguments.quick
-    rounds = arguments.rounds or (3 if quick else 5)
+    rounds = arguments.rounds or (2 if quick else 5)
     settings = {"policies": arguments.policies, "rounds": rounds, "connections": 16, "cores": os.cpu_count()}
     found = run(wrk, arguments.policies, rounds, quick)
     report_single(report, found, settings)
@@ -525,9 +536,8 @@ def run(wrk: str, count: int, rounds: int, quick: bool) -> dict[str, Load]:
     batches = [json.dumps({**asked(0), "evaluations": item}).encode() for item in items]
     single, fresh = Wrk(wrk, PATH, one, 16, seconds), Wrk(wrk, PATH, several, 16, seconds)
     batch = Wrk(wrk, "/access/v1/evaluations", batches, 4, seconds)
-    with ExitStack() as running:
-        roles = ["nothing", "bare", *SINGLE] + (["fastapi"] if importlib.util.find_spec("fastapi") else [])
-        servers = {role: running.enter_context(started(role, count)) for role in roles}
+    roles = ["nothing", "bare", *SINGLE] + (["fastapi"] if importlib.util.find_spec("fastapi") else [])
+    with started(roles, count) as servers:
         cases: list[Case] = [(role, servers[role], single if role == "remembered" else fresh) for role in roles]
         cases += [(f"batch of {BATCH}", servers["fresh"], batch)]
         cases += [(f"batch of {BATCH}, on disk", servers["disk"], batch)]
