@@ -56,6 +56,7 @@ __all__ = ["Gateway"]
 
 log = logging.getLogger("spir.gateway")
 
+NO_RESOURCES: Mapping[str, Mapping[str, Entity]] = MappingProxyType({})  # one object: caches compare identity
 TIDY_EVERY, TIDY_PAUSE = 3600.0, 0.2  # seconds
 
 
@@ -225,7 +226,8 @@ class Gateway:
 
     @property
     def resources(self) -> Mapping[str, Mapping[str, Entity]]:
-        return {}
+        """None but patients, whom the decision point knows from their facts."""
+        return NO_RESOURCES
 
     @property
     def snapshot(self) -> Snapshot:
