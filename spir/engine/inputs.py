@@ -10,7 +10,6 @@ from datetime import datetime
 from types import MappingProxyType
 
 from spir.engine.attributes import patient_id
-from spir.engine.evaluate import free_attributes
 from spir.engine.ruleset import RuleSet
 from spir.model.facts import Held, Key, View
 from spir.model.request import Entity, Request
@@ -21,9 +20,7 @@ __all__ = ["with_facts"]
 
 def with_facts(rules: RuleSet, request: Request, view: View, at: datetime) -> Request:
     """The same request with every fact that its rules can ask about as a plain property."""
-    used = frozenset().union(
-        *(free_attributes(r.policy.when) for r in rules.rules(request.action.name, request.resource.type))
-    )
+    used = rules.asked(request.action.name, request.resource.type)
     patient = patient_id(request)
     resource = request.resource
     if patient:
