@@ -195,7 +195,7 @@ class BenchServices:
 
     identifiers: Any = None
     recorded: int = 0
-    rules: Any = None
+    engine: Any = None
     store: Any = None
     people: dict[str, Any] = field(default_factory=dict)
     remember: bool = False  # whether a decision is made once: what is left is the facade's own work
@@ -216,8 +216,8 @@ class BenchServices:
         store.apply([Assert(Fact(key, "care_team", team, "bench", now)) for key in keys])
         roles = {"dr.open": "researcher", "dr.li": "physician", "dr.wu": "consultant"}
         people = {name: Entity("person", name, {"role": role}) for name, role in roles.items()}
-        rules = Engine.load(folder, organization="cn/bench").rules
-        return cls(PatientIdentifiers({"HIS": "urn:oid:1.2.3"}, "HIS"), 0, rules, store, people)
+        engine = Engine.load(folder, organization="cn/bench")
+        return cls(PatientIdentifiers({"HIS": "urn:oid:1.2.3"}, "HIS"), 0, engine, store, people)
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -231,12 +231,10 @@ class BenchServices:
         return None
 
     def rule(self, request: Any) -> Any:
-        from spir.engine.ruling import rule
-
         key = (request.subject.id, request.operation, request.resource.id)
         held = self.remembered.get(key) if self.remember else None
         if held is None:
-            held = self.remembered[key] = rule(self.rules, request, self.store.snapshot, self.now())
+            held = self.remembered[key] = self.engine.rule(request, self.store.snapshot, self.now())
         return held
 
     async def commit(self, *items: Any) -> int:
