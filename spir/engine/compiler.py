@@ -14,21 +14,23 @@ missing or still to come is a set of its own, so nothing has to be asked twice.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import product
 from typing import Any
 
 from spir.engine.attributes import NoFacts, is_deferred, organization_of
-from spir.engine.compiled.bucket import STEP, Bucket, Item, assembled
+from spir.engine.compiled.assembly import STEP, Steps, assembled
+from spir.engine.compiled.bucket import Bucket, Item
 from spir.engine.compiled.facts import Facts
+from spir.engine.compiled.marks import Doubt
 from spir.engine.compiled.masks import united
 from spir.engine.compiled.parts import Part, Parts
 from spir.engine.compiled.place import Place, Window
 from spir.engine.compiled.question import Ask, asking
 from spir.engine.compiled.verdict import Standing, Verdict, certain, doubtful
 from spir.engine.formula import CATEGORY, by_category
-from spir.engine.ruleset import Rule, RuleSet
+from spir.engine.ruleset import RuleSet
 from spir.model.decision import Decision, Effect, Reason
 from spir.model.facts import View
 from spir.model.request import Request
@@ -103,14 +105,15 @@ class Compiled:
         return found.at(view, at, until)
 
     def _in_doubt(
-        self, place: Place, window: Window, left: tuple[Any, ...], view: View, until: datetime | None
+        self, place: Place, window: Window, left: tuple[int, tuple[Doubt, ...]], view: View, until: datetime | None
     ) -> Verdict:
         """Where some part of a condition is neither true nor false."""
         found: Verdict | None = window.memory.get(left)
         if found is None:
-            candidates = left[0]
-            doubts = (window.doubt, *left[1:])
-            concerned = tuple(doubt for doubt in doubts if doubt is not None and doubt.everyone & candidates)
+            candidates, doubts = left
+            if window.doubt is not None:
+                doubts = (window.doubt, *doubts)
+            concerned = tuple(doubt for doubt in doubts if doubt.everyone & candidates)
             alive = candidates & ~united(doubt.out for doubt in concerned)
             standing = Standing(window.applies, alive, united(d.open for d in concerned) & alive, candidates, concerned)
             found = doubtful(place, standing, (self.rules.fingerprint, view.revision, until))
@@ -182,7 +185,8 @@ class _Compiler:
         self.split: dict[int, tuple[Part, ...]] = {}
         self.asks: dict[Part, Ask] = {}
 
-    def compiled(self) -> Generator[None, None, Compiled]:
+    def compiled(self) -> Steps[Compiled]:
+        yield from self.rules.arranged()
         for number, rule in enumerate(self.rules.every):
             self.split[id(rule)] = self.parts.of(rule.policy.when)
             if number % STEP == STEP - 1:
@@ -190,23 +194,35 @@ class _Compiler:
         shelves: dict[tuple[str, str], Shelf] = {}
         known: dict[tuple[tuple[int, frozenset[str]], ...], Shelf] = {}
         for verb, kind in product(*({*names, "*"} for names in self.rules.named)):
-            found = [(rule, rule.category_of(verb, kind) or frozenset()) for rule in self.rules.rules(verb, kind)]
-            same = tuple((id(rule), categories) for rule, categories in found)
+            items = yield from self.items(verb, kind)
+            same = tuple((id(item.rule), item.categories) for item in items)
             if same not in known:
-                known[same] = yield from self.shelf(found)
+                known[same] = yield from self.shelf(items)
             shelves[verb, kind] = known[same]
-            yield
         return Compiled(self.rules, shelves, self.facts)
 
-    def shelf(self, found: list[tuple[Rule, frozenset[str]]]) -> Generator[None, None, Shelf]:
-        items = [Item(rule, rule.policy.when, self.split[id(rule)], categories) for rule, categories in found]
+    def items(self, verb: str, kind: str) -> Steps[list[Item]]:
+        items: list[Item] = []
+        for rule in self.rules.rules(verb, kind):
+            categories = rule.category_of(verb, kind) or frozenset()
+            items.append(Item(rule, rule.policy.when, self.split[id(rule)], categories))
+            if len(items) % STEP == 0:
+                yield
+        yield
+        return items
+
+    def shelf(self, items: list[Item]) -> Steps[Shelf]:
         known = yield from assembled(items, self.facts, self.ask)
-        if all("*" in categories for _, categories in found):
+        if all("*" in item.categories for item in items):
             return Shelf(known, known)
-        items = [item if "*" in item.categories else self.by_row(item) for item in items]
-        by_row = yield from assembled(items, self.facts, self.ask)
-        by_row.watch = known.watch  # what is watched is the policies as they are written
-        return Shelf(known, by_row)
+        mixed: list[Item] = []
+        for item in items:
+            mixed.append(item if "*" in item.categories else self.by_row(item))
+            if len(mixed) % STEP == 0:
+                yield
+        by_row = yield from assembled(mixed, self.facts, self.ask)
+        # What is watched is the policies as they are written.
+        return Shelf(known, replace(by_row, watch=known.watch))
 
     def by_row(self, item: Item) -> Item:
         condition = by_category(item.rule.policy, item.categories)

@@ -8,24 +8,25 @@ any number of values without any of them being remembered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator
 from functools import cached_property
 from typing import Any
 
 from spir.engine.attributes import is_deferred
 from spir.engine.compiled.marks import Mark, Stake, mark, plain, together
+from spir.engine.compiled.masks import united
 from spir.engine.compiled.parts import Outcome
 from spir.model.condition import FALSE
 from spir.model.value import Lack, Value, Why
 
-__all__ = ["Column"]
+__all__ = ["Column", "columned"]
 
 MAX_MARKS = 256
 MAX_TEXT = 256
 
 
 class Column:
-    """The parts of a bucket that look at `path` alone.
+    """The parts of a bucket that look at `path` alone. Made by `columned`.
 
     `texts` holds the marks of the texts that policies name, `stranger` is that
     of any other text; they are all there is to texts if the column is `textual`.
@@ -34,18 +35,15 @@ class Column:
     by what the request defers.
     """
 
-    def __init__(self, path: str, stakes: Iterable[Stake], doubtful: int) -> None:
-        stakes = tuple(stakes)
+    def __init__(self, path: str, indexed: list[Stake], loose: list[Stake], index: _Index) -> None:
         self.path = path
-        self.everyone = 0
-        for stake in stakes:
-            self.everyone |= stake.everyone
-        self._doubtful = doubtful
-        self._indexed, self._loose = _told_apart(stakes)
-        self.textual = not self._loose
-        self.texts, self.stranger = _by_text(self._indexed, doubtful)
+        self.everyone = united(stake.everyone for stake in (*indexed, *loose))
+        self.textual = not loose
+        self.texts, self.stranger = index.texts, index.stranger
         self.marks: dict[type, dict[Any, Mark]] = {kind: _ByValue(self) for kind in _KEPT}
         self.absent = _ByDeferral(self)
+        self._doubtful = index.doubtful
+        self._indexed, self._loose = indexed, loose
         self._odd: dict[tuple[str, str], Mark] = {}
         self._without: dict[Why, Mark] = {}
 
@@ -130,35 +128,61 @@ class _ByDeferral(dict[frozenset[str], Mark]):
         return found
 
 
-def _told_apart(stakes: Iterable[Stake]) -> tuple[list[Stake], list[Stake]]:
-    """Stakes that are answered by the text alone, one of each policy; and the rest."""
-    indexed, loose, taken = [], [], 0
-    for stake in stakes:
-        if stake.part.texts() is None:
+# -- building --------------------------------------------------------------------------------
+
+# So many stakes are seen to in one step.
+STEP = 200
+
+
+def columned(path: str, stakes: list[Stake], doubtful: int) -> Generator[None, None, Column]:
+    """The column of these stakes, built in steps.
+
+    Those that are answered by the text alone are indexed, one of each policy; the others stay loose.
+    """
+    indexed: list[Stake] = []
+    loose: list[Stake] = []
+    index, taken = _Index(doubtful), 0
+    for number, stake in enumerate(stakes):
+        if stake.part.texts is None:
             loose.append(stake)
-            continue
-        if stake.everyone & ~taken:
-            indexed.append(stake.within(~taken))
-        if stake.everyone & taken:
-            loose.append(stake.within(taken))
-        taken |= stake.everyone
-    return indexed, loose
+        else:
+            if stake.everyone & taken:
+                loose.append(stake.within(taken))
+                stake = stake.within(~taken)
+            if stake.everyone:
+                indexed.append(stake)
+                index.add(stake)
+                taken |= stake.everyone
+        if number % STEP == STEP - 1:
+            yield
+    yield from index.finished()
+    return Column(path, indexed, loose, index)
 
 
-def _by_text(stakes: Iterable[Stake], doubtful: int) -> tuple[dict[str, Mark], Mark]:
-    """The marks of the texts that the stakes name, and that of all other texts."""
-    needing = 0  # out unless the text is theirs
-    effects: dict[str, tuple[int, int]] = {}  # text -> policies that it keeps, policies that it puts out
-    for stake in stakes:
-        told = stake.part.texts()
-        assert told is not None
-        texts, wanted = told
-        needing |= stake.everyone if wanted else 0
+class _Index:
+    """The marks of the texts that stakes name, in the making."""
+
+    def __init__(self, doubtful: int) -> None:
+        self.doubtful = doubtful
+        self.texts: dict[str, Mark] = {}
+        self.stranger = plain(0, doubtful)
+        self._effects: dict[str, tuple[int, int]] = {}  # text -> policies that it keeps, policies that it puts out
+
+    def add(self, stake: Stake) -> None:
+        assert stake.part.texts is not None
+        texts, wanted = stake.part.texts
+        if wanted:
+            self.stranger &= ~stake.everyone
         for text in texts:
-            kept, out = effects.get(text, (0, 0))
-            effects[text] = (kept | stake.everyone, out) if wanted else (kept, out | stake.everyone)
-    marks = {text: plain((needing & ~kept) | out, doubtful) for text, (kept, out) in effects.items()}
-    return marks, plain(needing, doubtful)
+            kept, out = self._effects.get(text, (0, 0))
+            self._effects[text] = (kept | stake.everyone, out) if wanted else (kept, out | stake.everyone)
+
+    def finished(self) -> Generator[None, None, None]:
+        for number, (text, (kept, out)) in enumerate(self._effects.items()):
+            self.texts[text] = (self.stranger | kept) & ~out
+            if number % STEP == STEP - 1:
+                yield
+        yield
 
 
 _KEPT = (str, int, bool, float, tuple)

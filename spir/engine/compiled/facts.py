@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from spir.engine.attributes import NoFacts, patient_id
@@ -26,6 +27,7 @@ GONE = Unknown.of("facts", Why.MISSING)
 MAX_KEYS = 4096
 
 
+@lru_cache(maxsize=4096)
 def fact_of(path: str) -> tuple[str, str] | None:
     """(`patient` or `staff`, attribute) for a path that facts may answer."""
     match path.split("."):

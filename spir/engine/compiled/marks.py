@@ -22,7 +22,7 @@ from spir.engine.compiled.parts import Outcome, Part
 from spir.model.condition import FALSE, TRUE
 from spir.model.value import Lack, Why
 
-__all__ = ["Doubt", "Mark", "Stake", "clear", "mark", "plain", "together"]
+__all__ = ["Doubt", "Mark", "Stake", "Unsure", "doubt_of", "mark", "plain", "together"]
 
 NO_TRUTH = frozenset((Lack("&&", Why.INVALID),))
 
@@ -67,17 +67,28 @@ class Doubt:
         self.outcomes = outcomes
 
 
-Mark: TypeAlias = tuple[int, Doubt | None]  # keep, doubt
+Mark: TypeAlias = int  # the policies it keeps; an `Unsure` without the doubtful bit where there is a doubt
 
 
-def clear(doubtful: int) -> Mark:
-    """The mark that leaves all as it is."""
-    return plain(0, doubtful)
+class Unsure(int):
+    """A mark with a doubt. A number with more to it, so that marks of both kinds are joined alike."""
+
+    doubt: Doubt
+
+    @classmethod
+    def of(cls, keep: int, doubt: Doubt) -> Unsure:
+        found = cls(keep)
+        found.doubt = doubt
+        return found
+
+
+def doubt_of(found: Mark) -> Doubt | None:
+    return found.doubt if isinstance(found, Unsure) else None
 
 
 def plain(out: int, doubtful: int) -> Mark:
     """The mark of parts that are all true or false: these policies are out."""
-    return (doubtful * 2 - 1) & ~out, None  # no negative number: Python is slower with them
+    return (doubtful * 2 - 1) & ~out  # no negative number: Python is slower with them
 
 
 def mark(found: Iterable[tuple[Stake, bool | Outcome]], doubtful: int) -> Mark:
@@ -99,18 +110,18 @@ def mark(found: Iterable[tuple[Stake, bool | Outcome]], doubtful: int) -> Mark:
     if not lacking:
         return plain(false, doubtful)
     doubt = Doubt(out, open_, tuple((mask, lacks) for lacks, mask in lacking.items()), outcomes)
-    return plain(false | doubtful, doubtful)[0], doubt
+    return Unsure.of(plain(false | doubtful, doubtful), doubt)
 
 
 def together(one: Mark, other: Mark) -> Mark:
     """The mark of both."""
-    doubts = [found for found in (one[1], other[1]) if found is not None]
-    keep = one[0] & other[0]
-    if len(doubts) < 2:
-        return keep, doubts[0] if doubts else None
-    first, second = doubts
+    keep, first, second = int(one & other), doubt_of(one), doubt_of(other)
+    if first is None or second is None:
+        doubt = first or second
+        return keep if doubt is None else Unsure.of(keep, doubt)
     out, open_ = first.out | second.out, first.open | second.open
-    return keep, Doubt(out, open_, first.lacking + second.lacking, {**first.outcomes, **second.outcomes})
+    outcomes = {**first.outcomes, **second.outcomes}
+    return Unsure.of(keep, Doubt(out, open_, first.lacking + second.lacking, outcomes))
 
 
 def _effect(stake: Stake, outcome: Outcome) -> tuple[int, int]:

@@ -61,10 +61,12 @@ class Part:
     """One member of a conjunction. `path` is the one attribute it looks at, "" for several or none.
 
     `clock`: its value may change by the passing of time. `relational`: a residual
-    may turn it into a list of the patients that have the attribute.
+    may turn it into a list of the patients that have the attribute. `texts`, for
+    `attribute == text`, `!= text` and `in [texts]`: the texts, and what it is for
+    exactly those; no value but a text has a meaning for it.
     """
 
-    __slots__ = ("_absent", "_ask", "clock", "condition", "path", "paths", "relational")
+    __slots__ = ("_absent", "_ask", "clock", "condition", "path", "paths", "relational", "texts")
 
     def __init__(self, condition: Condition) -> None:
         self.condition = condition
@@ -72,6 +74,7 @@ class Part:
         self.clock = looks_at_clock(condition)
         self.path = self.paths[0] if len(self.paths) == 1 and not self.clock else ""
         self.relational = any(path.startswith("resource.patient.") and path != PATIENT for path in self.paths)
+        self.texts = _texts(condition) if self.path else None
         self._ask: Callable[[Value], bool] | None = None
         self._absent: dict[Why, bool | Outcome] = {}
 
@@ -112,20 +115,6 @@ class Part:
             return Outcome(unknown.lacks, FALSE, FALSE)
         return Outcome(unknown.lacks, Definitely(self.condition), Definitely(Not(self.condition)))
 
-    def texts(self) -> tuple[frozenset[str], bool] | None:
-        """For `attribute == text`, `!= text` and `in [texts]`: the texts, and what it is for exactly those.
-
-        For any text it is decided by them, and no other value than a text has a meaning for it.
-        """
-        match self.condition:
-            case Compare(("==" | "!=") as op, Attribute(), Literal(str() as text)):
-                return frozenset((text,)), op == "=="
-            case Compare(("==" | "!=") as op, Literal(str() as text), Attribute()):
-                return frozenset((text,)), op == "=="
-            case Compare("in", Attribute(), Literal(tuple() as texts)) if texts and all(type(t) is str for t in texts):
-                return frozenset(texts), True
-        return None
-
 
 class Parts:
     """All parts of a rule set: one object for equal conditions."""
@@ -150,6 +139,17 @@ def _members(condition: Condition) -> list[Condition]:
     if not isinstance(condition, And):
         return [condition]
     return [member for item in condition.items for member in _members(item)]
+
+
+def _texts(condition: Condition) -> tuple[frozenset[str], bool] | None:
+    match condition:
+        case Compare(("==" | "!=") as op, Attribute(), Literal(str() as text)):
+            return frozenset((text,)), op == "=="
+        case Compare(("==" | "!=") as op, Literal(str() as text), Attribute()):
+            return frozenset((text,)), op == "=="
+        case Compare("in", Attribute(), Literal(tuple() as texts)) if texts and all(type(t) is str for t in texts):
+            return frozenset(texts), True
+    return None
 
 
 def _is_comparison(condition: Condition) -> bool:

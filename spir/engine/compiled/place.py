@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from spir.engine.attributes import Attributes
 from spir.engine.compiled.bucket import Bucket
 from spir.engine.compiled.facts import Facts
-from spir.engine.compiled.marks import Doubt, Mark, mark, together
+from spir.engine.compiled.marks import Doubt, Mark, doubt_of, mark, together
 from spir.engine.compiled.masks import positions, united
 from spir.engine.compiled.parts import NOW, judged
 from spir.engine.evaluate import Scope, evaluate
@@ -83,14 +83,15 @@ class Place:
     ) -> None:
         self.bucket = bucket
         self.operation = operation
-        under = (mask for path, mask in bucket.jurisdictions.items() if lies_under(organization, path))
+        under = (mask for path, mask in bucket.sets.jurisdictions.items() if lies_under(organization, path))
         self.covered = united(under)
         self.about = self.covered & about
         self.layers = tuple((layer, self._of(layer, Kind.PERMIT), self._of(layer, *_COVERS)) for layer in layers)
         self.permits, self.denies = self._kind(Kind.PERMIT), self._kind(Kind.DENY)
         self.requires, self.obliges = self._kind(Kind.REQUIRE), self._kind(Kind.OBLIGE)
+        self.burdened = bucket.sets.burdened.get(True, 0)
         self.zone = zone
-        self.dated = tuple((valid, mask) for valid, mask in bucket.dated.items() if mask & self.covered)
+        self.dated = tuple((valid, mask) for valid, mask in bucket.sets.dated.items() if mask & self.covered)
         self.clocks = tuple(stake.part.condition for stake in bucket.watch.clocks if stake.everyone & self.covered)
         self.moving = tuple(stake.part.condition for stake in bucket.watch.moving if stake.everyone & self.covered)
         self.staff, self.patient = self._facts("staff"), self._facts("patient")
@@ -154,10 +155,10 @@ class Place:
         return self._window(applies, together(self.bucket.fixed, clock), *times)
 
     def _window(self, applies: int, found: Mark, *times: Any) -> Window:
-        live = (applies | self.bucket.doubtful) & found[0]
+        live, doubt = int((applies | self.bucket.doubtful) & found), doubt_of(found)
         if len(self._memories) >= MAX_MEMORIES:
             self._memories.clear()
-        return Window(applies, live, found[1], self._memories.setdefault((applies, found[1]), {}), *times)
+        return Window(applies, live, doubt, self._memories.setdefault((applies, doubt), {}), *times)
 
     def _steady(self, at: datetime) -> bool:
         """Whether times compare with `at` by the moments they mean.
@@ -171,10 +172,10 @@ class Place:
         return all(edge.tzinfo is not at.tzinfo for edge in edges)
 
     def _kind(self, *kinds: Kind) -> int:
-        return united(self.bucket.kinds.get(kind, 0) for kind in kinds)
+        return united(self.bucket.sets.kinds.get(kind, 0) for kind in kinds)
 
     def _of(self, layer: Layer, *kinds: Kind) -> int:
-        return self.bucket.layers.get(layer, 0) & self._kind(*kinds)
+        return self.bucket.sets.layers.get(layer, 0) & self._kind(*kinds)
 
     def _facts(self, kind: str) -> frozenset[str]:
         found = self.bucket.watch.facts.items()

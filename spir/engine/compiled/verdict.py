@@ -78,7 +78,7 @@ def certain(place: Place, applies: int, alive: int, moment: Moment) -> Verdict:
     granted = 0 if stopped else _granted(place, alive)
     reasons: tuple[Reason, ...]
     if granted:
-        burdened = place.bucket.burdened
+        burdened = place.burdened
         duties, conflict = place.duties(granted & burdened, alive & place.obliges & burdened)
         if conflict is None:
             return Verdict(_decision(place, moment, Effect.PERMIT, ADMIT_ALL, applies, alive, duties))
@@ -228,7 +228,7 @@ class _Judge:
 
     def burdens(self, possible: int, granted: int) -> Iterator[tuple[int, bool, Condition]]:
         """Items with obligations that may bind: whether they surely do, and the condition otherwise."""
-        burdened = self.place.bucket.burdened
+        burdened = self.place.burdened
         for n in positions(possible & burdened):
             sure = bool(granted >> n & 1)
             yield n, sure, TRUE if sure else self.grant(n)

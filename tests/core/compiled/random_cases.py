@@ -8,7 +8,7 @@ and without a common strongest, facts that begin, end, are closed or in doubt.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from random import Random
 from typing import Any
@@ -37,11 +37,26 @@ from spir.model.condition import (
     Select,
     Variable,
 )
-from spir.model.facts import CLOSED, Assert, Change, Doubt, Fact, FactStore, Join, Joining, Merge, View, empty_snapshot
+from spir.model.facts import (
+    CLOSED,
+    Assert,
+    Change,
+    Doubt,
+    Fact,
+    FactStore,
+    Held,
+    Join,
+    Joining,
+    Key,
+    Merge,
+    Snapshot,
+    View,
+    empty_snapshot,
+)
 from spir.model.obligation import Obligation
 from spir.model.policy import ALWAYS, Kind, Layer, OnMissing, OperationPattern, Policy, PolicySet, Validity
 from spir.model.request import Action, Entity, Request
-from spir.model.value import freeze
+from spir.model.value import Unknown, Value, freeze
 from tests.given import NOON
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -62,6 +77,29 @@ PATHS = (
 )
 
 OPERATORS = ("==", "==", "!=", "<", "<=", ">", ">=", "in")
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A view that is not one of ours: it can be asked, not looked into."""
+
+    inside: Snapshot
+
+    @property
+    def revision(self) -> int:
+        return self.inside.revision
+
+    def get(self, key: Key, attribute: str, at: datetime) -> Held | Unknown:
+        return self.inside.get(key, attribute, at)
+
+    def who(self, kind: str, attribute: str, value: Value, at: datetime) -> frozenset[str]:
+        return self.inside.who(kind, attribute, value, at)
+
+    def next_change(self, key: Key, attribute: str, at: datetime) -> datetime | None:
+        return self.inside.next_change(key, attribute, at)
+
+    def next_who(self, kind: str, attribute: str, value: Value, at: datetime) -> datetime | None:
+        return self.inside.next_who(kind, attribute, value, at)
 
 
 class Cases:
@@ -266,6 +304,10 @@ class Cases:
     def view(self) -> View:
         if self.chance(0.2):
             return NoFacts()
+        snapshot = self.snapshot()
+        return Foreign(snapshot) if self.chance(0.15) else snapshot
+
+    def snapshot(self) -> Snapshot:
         joins = {"care_team": Join(Joining.UNION), "vip": Join(Joining.ANY), "status": Join(Joining.LATEST)}
         store = FactStore(empty_snapshot(joins))
         store.apply([change for patient in PATIENTS if self.chance(0.7) for change in self.about_patient(patient)])
