@@ -9,7 +9,7 @@ stand under) gives their full path, and `name::function(arguments)`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from spir.errors import ConditionError, Location
@@ -33,22 +33,30 @@ class ShortNames(Declared, Protocol):
 
 
 def parse_short(
-    text: str, vocabulary: ShortNames, *, dimension: str = "", location: Location | None = None
+    text: str,
+    vocabulary: ShortNames,
+    *,
+    dimension: str = "",
+    location: Location | None = None,
+    variables: Collection[str] = (),
 ) -> Condition:
     """The condition that `text` says. Raises ConditionError with the place of what is wrong.
 
     `dimension` is where bare names are looked for first, in the source's words
     or ours: subject, resource or object, action or operation, context or environment.
+    `variables` are names that somebody will have bound before it is evaluated.
     """
-    parser = _ShortParser(Source(text, location), vocabulary, ROOTS.get(dimension, ""))
+    parser = _ShortParser(Source(text, location), vocabulary, ROOTS.get(dimension, ""), variables)
     condition = parser.whole()
     vocabulary.check(condition, parser.place)
     return condition
 
 
 class _ShortParser(Parser):
-    def __init__(self, source: Source, vocabulary: ShortNames, dimension: str) -> None:
-        super().__init__(source, vocabulary, ())
+    def __init__(
+        self, source: Source, vocabulary: ShortNames, dimension: str, variables: Collection[str] = ()
+    ) -> None:
+        super().__init__(source, vocabulary, variables)
         self.names = vocabulary
         self.dimension = dimension
 

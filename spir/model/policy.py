@@ -20,6 +20,7 @@ __all__ = [
     "Layer",
     "OnMissing",
     "OperationPattern",
+    "Origin",
     "Policy",
     "PolicySet",
     "Validity",
@@ -104,8 +105,19 @@ ALWAYS = Validity()
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The template that a policy was made from."""
+
+    template: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.template} {self.version}"
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """One rule. `location` is where it was written; it is no part of its meaning."""
+    """One rule. `location` is where it was written, `origin` the template it came from: no part of its meaning."""
 
     id: str
     kind: Kind
@@ -117,6 +129,7 @@ class Policy:
     on_missing: OnMissing = OnMissing.DENY
     description: str = ""
     location: Location | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
