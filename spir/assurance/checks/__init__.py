@@ -1,0 +1,1 @@
+"""The checks of the Policy Consistency Validator: one function each, its docstring its manual page."""

@@ -1,0 +1,415 @@
+"""The values that one variable can have, absence included, as sets closed under and, or and complement.
+
+`Choice` names values, or all but some; `Spans` is intervals of values that have
+an order. Both are in normal form: two domains are equal exactly if they hold
+the same values. What holds no interval at all is a `Choice` whatever the kind
+of value, so that `NOTHING`, `ABSENT`, `PRESENT` and `ANYTHING` are good for
+every variable.
+
+Every line of values has a next value for each, so all intervals are half open,
+`[low, high)`: whole numbers by 1, doubles by the next double, text by appending
+the least character. "Starts with dr." is the interval from `dr.` to before
+`dr/`. No number here is NaN or infinite.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypeAlias
+
+from spir.language.values.scalars import EPOCH, timestamp_text
+
+__all__ = [
+    "ABSENT",
+    "ANYTHING",
+    "NOTHING",
+    "PRESENT",
+    "V6",
+    "Choice",
+    "Domain",
+    "Line",
+    "Point",
+    "Span",
+    "Spans",
+    "interval",
+    "micros",
+    "moment",
+    "one_of",
+    "prefix",
+    "under",
+]
+
+Point: TypeAlias = str | bool | int | float
+
+# Addresses of version 6 come behind those of version 4 on the line of addresses.
+V6 = 1 << 32
+LEAST = "\0"
+GREATEST = "\U0010ffff"
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Line(Enum):
+    """What the values of an interval are."""
+
+    INT = "int"
+    DOUBLE = "double"
+    MOMENT = "moment"  # microseconds since 1970, UTC
+    CLOCK = "clock"  # microseconds since midnight
+    ADDRESS = "address"  # version 4 as its number, version 6 as V6 more than its number
+    TEXT = "text"
+
+    def after(self, value: Point) -> Point:
+        """The next value; nothing lies between."""
+        if self is Line.TEXT:
+            return f"{value}{LEAST}"
+        assert not isinstance(value, str)
+        return math.nextafter(value, math.inf) if self is Line.DOUBLE else value + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From `low` to before `high`; None is no bound."""
+
+    low: Point | None
+    high: Point | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """These values, or with `others` all but these. Texts and bools only: numbers are `Spans`, so 1 is never True."""
+
+    values: frozenset[Point]
+    others: bool = False
+    absent: bool = False
+
+    def __and__(self, other: Domain) -> Domain:
+        if isinstance(other, Spans):
+            return other & self
+        absent = self.absent and other.absent
+        if self.others and other.others:
+            return Choice(self.values | other.values, True, absent)
+        if self.others:
+            return Choice(other.values - self.values, False, absent)
+        return Choice(self.values - other.values if other.others else self.values & other.values, False, absent)
+
+    def __or__(self, other: Domain) -> Domain:
+        return (self.complement() & other.complement()).complement()
+
+    def complement(self) -> Choice:
+        return Choice(self.values, not self.others, not self.absent)
+
+    def __le__(self, other: Domain) -> bool:
+        return (self & other.complement()).is_empty
+
+    def __contains__(self, value: Point | None) -> bool:
+        """None stands for absence."""
+        if value is None:
+            return self.absent
+        named = value in self.values and isinstance(value, (str, bool))
+        return named is not self.others
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.values or self.others or self.absent)
+
+    @property
+    def present(self) -> Domain:
+        """Without absence."""
+        return Choice(self.values, self.others)
+
+    def pick(self) -> Point | None:
+        """One value, the same every time; None if only absence is left. The domain must not be empty."""
+        if not self.others:
+            return min(self.values, key=lambda value: (value is not True, str(value)), default=None)
+        return next(name for name in _names("other") if name not in self.values)
+
+    def words(self, name: str) -> str:
+        """As in `modality CR or DX`, `role is not nurse`, `risk absent`."""
+        named = sorted(map(_word, self.values))
+        if not self.others:
+            return _joined(name, named, self.absent)
+        if not named:
+            return f"{name} anything" if self.absent else f"{name} present"
+        return f"{name} is not {' nor '.join(named)}{' or absent' if self.absent else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Intervals: at every cut they begin or end. `inside` says how it is before the first cut.
+
+    Build with `interval`, `prefix` or the operators, which keep the normal form: cuts rise, there is one
+    at least, and the single texts of a `Choice` are no intervals.
+    """
+
+    line: Line
+    cuts: tuple[Point, ...]
+    inside: bool = False
+    absent: bool = False
+
+    def __and__(self, other: Domain) -> Domain:
+        absent = self.absent and other.absent
+        if isinstance(other, Choice):
+            if not other.others:
+                return Choice(frozenset(value for value in other.values if value in self), False, absent)
+            other = _spans(other, self.line)
+        cuts = tuple(_common(self, other))
+        return _normal(self.line, cuts, self.inside and other.inside, absent)
+
+    def __or__(self, other: Domain) -> Domain:
+        return (self.complement() & other.complement()).complement()
+
+    def complement(self) -> Spans:
+        return Spans(self.line, self.cuts, not self.inside, not self.absent)
+
+    def __le__(self, other: Domain) -> bool:
+        return (self & other.complement()).is_empty
+
+    def __contains__(self, value: Point | None) -> bool:
+        """None stands for absence."""
+        if value is None:
+            return self.absent
+        if isinstance(value, bool) or isinstance(value, str) is not (self.line is Line.TEXT):
+            return False
+        return (bisect_right(self.cuts, value) % 2 == 1) is not self.inside
+
+    @property
+    def is_empty(self) -> bool:
+        return False  # by the normal form: what is empty is a Choice
+
+    @property
+    def present(self) -> Domain:
+        """Without absence."""
+        return Spans(self.line, self.cuts, self.inside)
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """In rising order, none touching the next."""
+        edges = (None, *self.cuts) if self.inside else self.cuts
+        ends = (*edges, None) if len(edges) % 2 else edges
+        return tuple(Span(ends[at], ends[at + 1]) for at in range(0, len(ends), 2))
+
+    def pick(self) -> Point | None:
+        """One value, the same every time, short where it can be. Never None: what has intervals has values."""
+        if self.line is Line.TEXT:
+            return next(value for span in self.spans for value in _texts(span) if value in self)
+        if 0 in self:
+            return 0
+        first = self.spans[0]
+        # only what ends can come first without a beginning
+        return first.low if first.low is not None else _before(self.line, first.high)
+
+    def words(self, name: str) -> str:
+        """As in `sensitivity 4 to 5`, `trust above 0.5`, `time of day 08:00 to 17:00`."""
+        return _joined(name, [_SAID[self.line](span) for span in self.spans], self.absent)
+
+
+Domain: TypeAlias = Choice | Spans
+
+NOTHING = Choice(frozenset())
+ABSENT = Choice(frozenset(), absent=True)
+PRESENT = Choice(frozenset(), others=True)
+ANYTHING = Choice(frozenset(), others=True, absent=True)
+
+
+# -- making ----------------------------------------------------------------------------------
+
+
+def one_of(values: Iterable[Point]) -> Choice:
+    """Present, and one of these texts or bools."""
+    return Choice(frozenset(values))
+
+
+def interval(line: Line, low: Point | None, high: Point | None, *, above: bool = False, below: bool = False) -> Domain:
+    """Present, and from `low` to `high`, both included unless `above` or `below` says otherwise; None is no bound."""
+    start = line.after(low) if above and low is not None else low
+    end = line.after(high) if high is not None and not below else high
+    if start is not None and end is not None and start >= end:  # type: ignore[operator]
+        return NOTHING
+    return _normal(line, tuple(edge for edge in (start, end) if edge is not None), start is None, False)
+
+
+def prefix(text: str) -> Domain:
+    """Present, and a text that starts with this one."""
+    return interval(Line.TEXT, text, _beyond(text), below=True)
+
+
+def under(path: str) -> Domain:
+    """Present, and this path or one below it (`lies_under`)."""
+    return one_of((path,)) | prefix(f"{path}/") if path else PRESENT
+
+
+def micros(at: datetime) -> int:
+    """A moment's place on its line."""
+    return (at - EPOCH) // MICROSECOND
+
+
+def moment(place: int) -> datetime:
+    return EPOCH + place * MICROSECOND
+
+
+def _beyond(text: str) -> str | None:
+    """The least text that comes after all that start with this one; None if there is none."""
+    stem = text.rstrip(GREATEST)
+    return f"{stem[:-1]}{chr(ord(stem[-1]) + 1)}" if stem else None
+
+
+# -- the normal form -------------------------------------------------------------------------
+
+
+def _normal(line: Line, cuts: tuple[Point, ...], inside: bool, absent: bool) -> Domain:
+    if not cuts:
+        return Choice(frozenset(), inside, absent)
+    if line is Line.TEXT and len(cuts) % 2 == 0:
+        pairs = [(cuts[at], cuts[at + 1]) for at in range(0, len(cuts), 2)]
+        if all(line.after(low) == high for low, high in pairs):
+            return Choice(frozenset(low for low, _ in pairs), inside, absent)
+    return Spans(line, cuts, inside, absent)
+
+
+def _spans(choice: Choice, line: Line) -> Spans:
+    """The same, not in normal form, to be joined with intervals of this line."""
+    if line is not Line.TEXT:  # what it names lies on no line of numbers
+        return Spans(line, (), choice.others, choice.absent)
+    cuts: list[Point] = []
+    for value in sorted(map(str, choice.values)):
+        if cuts and cuts[-1] == value:
+            cuts[-1] = f"{value}{LEAST}"  # the next text after the one before
+        else:
+            cuts += [value, f"{value}{LEAST}"]
+    return Spans(line, tuple(cuts), choice.others, choice.absent)
+
+
+def _common(left: Spans, right: Spans) -> Iterator[Point]:
+    """Where the common part of both begins and ends."""
+    one, other, was = left.inside, right.inside, left.inside and right.inside
+    rest, more = list(reversed(left.cuts)), list(reversed(right.cuts))
+    while rest or more:
+        cut = rest[-1] if not more or (rest and rest[-1] <= more[-1]) else more[-1]  # type: ignore[operator]
+        if rest and rest[-1] == cut:
+            rest.pop()
+            one = not one
+        if more and more[-1] == cut:
+            more.pop()
+            other = not other
+        if (one and other) is not was:
+            was = not was
+            yield cut
+
+
+# -- picking and saying ----------------------------------------------------------------------
+
+
+def _names(stem: str) -> Iterator[str]:
+    yield stem
+    number = 1
+    while True:
+        number += 1
+        yield f"{stem}-{number}"
+
+
+def _texts(span: Span) -> Iterator[str]:
+    """Texts to try, readable ones first; the last one surely lies in it."""
+    low = span.low or ""
+    assert isinstance(low, str)
+    stem = low.removesuffix(LEAST)
+    yield from (stem, f"{stem}x", f"{stem}0", f"{stem}-")
+    yield low
+
+
+def _before(line: Line, value: Point | None) -> Point:
+    assert not isinstance(value, str) and value is not None
+    return math.nextafter(value, -math.inf) if line is Line.DOUBLE else value - 1
+
+
+def _word(value: Point) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value) or '""'
+
+
+def _joined(name: str, words: list[str], absent: bool) -> str:
+    if len(words) == 1 and not absent:
+        return f"{name} is {words[0]}" if " " not in words[0] else f"{name} {words[0]}"
+    return f"{name} {' or '.join([*words, *(['absent'] if absent else [])]) or 'never'}"
+
+
+def _from_to(span: Span, line: Line, text: Callable[[Point], str]) -> str:
+    """Both ends included."""
+    last = None if span.high is None else _before(line, span.high)
+    if span.low is None:
+        return "anything" if last is None else f"up to {text(last)}"
+    if last is None:
+        return f"from {text(span.low)}"
+    return text(last) if span.low == last else f"{text(span.low)} to {text(last)}"
+
+
+def _double(span: Span) -> str:
+    """An end that is one step beyond a shorter number was that number, left out or included."""
+    low, high = (None if edge is None else _edge(edge) for edge in (span.low, span.high))
+    if low is not None and high is not None:
+        if low[0] == high[0]:
+            return low[0]
+        return f"{'above ' if low[1] else ''}{low[0]} to {'' if high[1] else 'below '}{high[0]}"
+    if low is not None:
+        return f"{'above' if low[1] else 'from'} {low[0]}"
+    return f"{'up to' if high[1] else 'below'} {high[0]}" if high is not None else "anything"
+
+
+def _edge(edge: Point) -> tuple[str, bool]:
+    """The number, and whether the edge is the next after it."""
+    number = _before(Line.DOUBLE, edge)
+    shorter = len(repr(number)) < len(repr(edge))
+    return (f"{number:g}" if shorter else f"{edge:g}"), shorter
+
+
+def _clock(span: Span) -> str:
+    return f"{_time(span.low or 0)} to {_time(24 * 3_600_000_000 if span.high is None else span.high)}"
+
+
+def _time(place: Point) -> str:
+    minutes, rest = divmod(int(place), 60_000_000)
+    text = f"{minutes // 60:02d}:{minutes % 60:02d}"
+    return f"{text}:{rest / 1_000_000:09.6f}".rstrip("0").rstrip(".") if rest else text
+
+
+def _moments(span: Span) -> str:
+    parts = (("from", span.low), ("until", span.high))
+    return " ".join(f"{word} {_moment(edge)}" for word, edge in parts if edge is not None)
+
+
+def _moment(place: Point) -> str:
+    return timestamp_text(moment(int(place)))
+
+
+def _address(place: Point) -> str:
+    number = int(place)
+    return str(IPv4Address(number) if number < V6 else IPv6Address(number - V6))
+
+
+def _text(span: Span) -> str:
+    low, high = span.low, span.high
+    assert isinstance(low, str | None) and isinstance(high, str | None)
+    if low and high == _beyond(low):
+        return f"starting with {low}"
+    if low is not None and high == f"{low}{LEAST}":
+        return low
+    parts = []
+    if low:
+        parts.append(f"after {low[:-1]!r}" if low.endswith(LEAST) else f"from {low!r}")
+    if high is not None:
+        parts.append(f"up to {high[:-1]!r}" if high.endswith(LEAST) else f"before {high!r}")
+    return " ".join(parts) or "any text"
+
+
+_SAID: Mapping[Line, Callable[[Span], str]] = {
+    Line.INT: lambda span: _from_to(span, Line.INT, str),
+    Line.DOUBLE: _double,
+    Line.MOMENT: _moments,
+    Line.CLOCK: _clock,
+    Line.ADDRESS: lambda span: _from_to(span, Line.ADDRESS, _address),
+    Line.TEXT: _text,
+}
