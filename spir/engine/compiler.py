@@ -124,7 +124,7 @@ class Compiled:
         self._held += 1
         if self._held > MAX_HELD:
             self._held = 1
-            for place in self._places.values():
+            for place in tuple(self._places.values()):  # another thread may settle a place meanwhile
                 place.forget()
         window.memory[key] = found
 

@@ -116,7 +116,7 @@ class Place:
 
     def forget(self) -> None:
         """Drop all that is remembered of decisions."""
-        for memory in self._memories.values():
+        for memory in tuple(self._memories.values()):
             memory.clear()
 
     def at(self, at: datetime) -> Window:
