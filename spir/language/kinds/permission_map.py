@@ -24,14 +24,14 @@ from spir.language.form import Form, form_of, items_of
 from spir.language.kinds.obligations import PROPERTIES
 from spir.language.kinds.policy_set import LAYERS, read_condition
 from spir.language.nearest import suggestion
-from spir.language.nodes import Scalar
+from spir.language.nodes import Fields, Scalar
 from spir.language.typecheck import Kind as Type
 from spir.language.vocabulary import NativeAction, Vocabulary
 from spir.model.condition import TRUE, Attribute, Compare, Condition, Literal, both
 from spir.model.obligation import Obligation
 from spir.model.policy import Kind, Layer, OperationPattern, Policy, PolicySet
 
-__all__ = ["FIELDS", "RULE_FIELDS", "PermissionMap", "read_permission_map"]
+__all__ = ["FIELDS", "RULE_FIELDS", "PermissionMap", "read_action", "read_permission_map"]
 
 FIELDS = ("spir", "kind", "name", "layer", "jurisdiction", "version", "description", "rules", "default")
 RULE_FIELDS = ("id", "holds", "grants", "event", "does", "when", "description")
@@ -69,6 +69,18 @@ def read_permission_map(form: Form, vocabulary: Vocabulary) -> PermissionMap:
     )
     texts = tuple(MappingProxyType({key: str(n.value) for key, n in rule if isinstance(n, Scalar)}) for rule in rules)
     return PermissionMap(name, texts, compiled, form.location)
+
+
+def read_action(
+    text: str, vocabulary: Vocabulary, at: Location
+) -> tuple[tuple[OperationPattern, ...], tuple[Condition, ...]]:
+    """What an action in another system's words is here, as `grants` has it: its operations and its bounds.
+
+    Raises DocumentError for an action or a parameter that is not known.
+    """
+    grants = Fields({"grants": Scalar(text, at, at)}, {"grants": at}, at)
+    operations, bounds = _Rule(Form("the action", grants), vocabulary).granted()
+    return operations, tuple(bounds)
 
 
 @dataclass(frozen=True, slots=True)
