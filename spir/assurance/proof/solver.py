@@ -1,0 +1,267 @@
+"""Statements decided by z3: is there a request for which they hold? (extra `analysis`)
+
+Each variable is two: whether it is present, and its value. Numbers, moments,
+clocks and addresses are whole or real numbers; texts are places on a line of
+reals that keeps their order (`spir.assurance.proof.places`); what a condition
+takes as a whole is a bool. z3 is loaded when a solver is made and not before.
+
+One solver is one z3 context; a question has a bound (`effort`), and what is not
+decided within it raises `Undecided`. It never guesses.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any
+
+from spir.assurance.proof.domain import Choice, Domain, Line, Point, Span, interval, one_of
+from spir.assurance.proof.needs import needs
+from spir.assurance.proof.places import Places
+from spir.assurance.proof.terms import All, Related, Statement, Test, Variable
+from spir.errors import SpirError
+
+__all__ = ["EFFORT", "Solver", "Undecided", "installed"]
+
+# z3's own measure of work, the same on every machine; a few seconds at most.
+EFFORT = 20_000_000
+# Should one step of it take long, in milliseconds.
+PATIENCE = 10_000
+
+BOOL = "bool"
+
+
+class Undecided(SpirError):
+    """The question could not be answered within its bounds, or z3 is not installed."""
+
+
+def installed() -> bool:
+    return importlib.util.find_spec("z3") is not None
+
+
+class Solver:
+    """Give it what every request keeps to (`keeps`), then ask.
+
+    `line_of` says what the values of a variable are: a line, or None for bools.
+    """
+
+    def __init__(
+        self,
+        line_of: Callable[[Variable], Line | None],
+        keeps: Callable[[Variable], Domain] | None = None,
+        effort: int = EFFORT,
+    ) -> None:
+        if not installed():
+            raise Undecided("z3 is not installed", hint="install the extra `analysis`")
+        import z3
+
+        self._z3 = z3
+        self._context = z3.Context()
+        self._solver = z3.Solver(ctx=self._context)
+        self._solver.set("timeout", PATIENCE)
+        self._solver.set("rlimit", effort)
+        self._line_of = line_of
+        self._keeps = keeps
+        self._places = Places()
+        self._known: dict[Variable, tuple[Any, Any]] = {}
+        self._tests: dict[Test, Any] = {}
+        self._whole: dict[int, tuple[Statement, Any]] = {}
+        self._axioms: list[Any] = []
+
+    # -- asking --
+
+    @contextmanager
+    def given(self, *statements: Statement) -> Iterator[None]:
+        """While these hold, too."""
+        terms = [self._term(statement) for statement in statements]
+        self._settle()
+        self._solver.push()
+        try:
+            self._solver.add(*terms)
+            yield
+        finally:
+            self._solver.pop()
+
+    def find(self, wanted: Iterable[Statement] = (), unwanted: Iterable[Statement] = ()) -> Statement | None:
+        """Values for which all of `wanted` and none of `unwanted` holds, as one conjunction of tests; None if
+        there are none. Raises Undecided."""
+        terms = [self._term(statement) for statement in wanted]
+        terms += [self._z3.Not(self._term(statement)) for statement in unwanted]
+        self._settle()
+        self._solver.push()
+        try:
+            self._solver.add(*terms)
+            answer = self._solver.check()
+            if answer == self._z3.sat:
+                return self._values(self._solver.model())
+            if answer == self._z3.unsat:
+                return None
+            raise Undecided(f"z3 did not decide it: {self._solver.reason_unknown()}")
+        finally:
+            self._solver.pop()
+
+    # -- statements --
+
+    def _term(self, statement: Statement) -> Any:
+        """Remembered by identity: the regions of rules are asked about again and again."""
+        if isinstance(statement, Test):
+            return self._test(statement)
+        found = self._whole.get(id(statement))
+        if found is None:
+            found = self._whole[id(statement)] = (statement, self._joined(statement))
+        return found[1]
+
+    def _joined(self, statement: Statement) -> Any:
+        if isinstance(statement, Related):
+            return self._related(statement)
+        assert not isinstance(statement, Test)
+        parts = [self._term(item) for item in statement.items]
+        join = self._z3.And if isinstance(statement, All) else self._z3.Or
+        return join(*parts, self._context) if parts else self._bool(isinstance(statement, All))
+
+    def _test(self, test: Test) -> Any:
+        found = self._tests.get(test)
+        if found is None:
+            found = self._tests[test] = self._within(test.variable, test.domain)
+        return found
+
+    def _within(self, variable: Variable, domain: Domain) -> Any:
+        present, value = self._variable(variable)
+        if isinstance(domain, Choice):
+            inside = self._either([self._is(value, point) for point in sorted(domain.values, key=str)])
+            inside = self._z3.Not(inside) if domain.others else inside
+        else:
+            inside = self._either([self._between(value, span, domain.line) for span in domain.spans])
+        if domain.absent:
+            return self._z3.Or(self._z3.Not(present), inside)
+        return self._z3.And(present, inside)
+
+    def _is(self, value: Any, point: Point) -> Any:
+        if isinstance(point, bool):
+            return value if point else self._z3.Not(value)
+        return value == self._number(self._places.of(str(point)))
+
+    def _between(self, value: Any, span: Span, line: Line) -> Any:
+        edges = []
+        if span.low is not None:
+            low, beyond = self._edge(span.low, line)
+            edges.append(value > low if beyond else value >= low)
+        if span.high is not None:
+            high, beyond = self._edge(span.high, line)
+            edges.append(value <= high if beyond else value < high)
+        return self._z3.And(*edges, self._context) if edges else self._bool(True)
+
+    def _edge(self, cut: Point, line: Line) -> tuple[Any, bool]:
+        """The cut's place; True if it lies directly behind that place."""
+        if line is not Line.TEXT:
+            assert not isinstance(cut, str)
+            return self._number(Fraction(cut)), False
+        place, beyond = self._places.edge(str(cut))
+        return self._number(place), beyond
+
+    def _related(self, related: Related) -> Any:
+        present, left = self._variable(related.left)
+        also, right = self._variable(related.right)
+        match related.op:
+            case "==":
+                holds = left == right
+            case "!=":
+                holds = left != right
+            case "<":
+                holds = left < right
+            case _:
+                holds = left <= right
+        return self._z3.And(present, also, holds)
+
+    # -- variables --
+
+    def _variable(self, variable: Variable) -> tuple[Any, Any]:
+        """Its presence and its value; what every request keeps to is told once, when it is first named."""
+        found = self._known.get(variable)
+        if found is None:
+            number = len(self._known)
+            present = self._z3.Bool(f"p{number}", self._context)
+            found = self._known[variable] = (present, self._value(variable, f"v{number}"))
+            self._bound(variable, present)
+        return found
+
+    def _value(self, variable: Variable, name: str) -> Any:
+        line = None if variable.node is not None else self._line_of(variable)
+        if line is None:
+            return self._z3.Bool(name, self._context)
+        sort = self._z3.Real if line in (Line.DOUBLE, Line.TEXT) else self._z3.Int
+        return sort(name, self._context)
+
+    def _bound(self, variable: Variable, present: Any) -> None:
+        if self._keeps is not None:
+            self._axioms.append(self._within(variable, self._keeps(variable)))
+        if variable.node is None:
+            return
+        operands, exact = needs(variable.node)
+        if operands:
+            there = self._z3.And(*[self._variable(Variable(path))[0] for path in sorted(operands)], self._context)
+            self._axioms.append(present == there if exact else self._z3.Implies(present, there))
+
+    def _settle(self) -> None:
+        """INVARIANT: axioms are told outside of every push, or they would be forgotten with it."""
+        while self._axioms:
+            self._solver.add(self._axioms.pop())
+
+    # -- values --
+
+    def _values(self, model: Any) -> Statement:
+        found = {variable: self._point(variable, model) for variable in self._known}
+        try:
+            texts = self._places.texts(point for point in found.values() if isinstance(point, Fraction))
+        except LookupError as error:
+            raise Undecided("z3 found a text where there is none") from error
+        tests = []
+        for variable, place in found.items():
+            point = texts[place] if isinstance(place, Fraction) else place
+            tests.append(Test(variable, _only(point, self._line_of(variable) if variable.node is None else None)))
+        return All(tuple(tests))
+
+    def _point(self, variable: Variable, model: Any) -> Fraction | bool | int | float | None:
+        """A Fraction is a place of a text; None is absence."""
+        present, value = self._known[variable]
+        if not self._z3.is_true(model.eval(present, model_completion=True)):
+            return None
+        found = model.eval(value, model_completion=True)
+        line = None if variable.node is not None else self._line_of(variable)
+        if line is None:
+            return bool(self._z3.is_true(found))
+        if line is Line.TEXT:
+            return Fraction(found.numerator_as_long(), found.denominator_as_long())
+        if line is Line.DOUBLE:
+            return _floor(Fraction(found.numerator_as_long(), found.denominator_as_long()))
+        return int(found.as_long())
+
+    # -- small terms --
+
+    def _either(self, terms: list[Any]) -> Any:
+        return terms[0] if len(terms) == 1 else self._z3.Or(*terms, self._context) if terms else self._bool(False)
+
+    def _bool(self, value: bool) -> Any:
+        return self._z3.BoolVal(value, self._context)
+
+    def _number(self, value: Fraction) -> Any:
+        if value.denominator == 1:
+            return self._z3.RealVal(value.numerator, self._context)
+        return self._z3.Q(value.numerator, value.denominator, self._context)
+
+
+def _floor(value: Fraction) -> float:
+    """The greatest double that is not above: intervals of doubles begin and end at doubles."""
+    found = float(value)
+    return found if Fraction(found) <= value else math.nextafter(found, -math.inf)
+
+
+def _only(point: Point | None, line: Line | None) -> Domain:
+    if point is None:
+        return Choice(frozenset(), absent=True)
+    if line is None or line is Line.TEXT:
+        return one_of((point,))
+    return interval(line, point, point)

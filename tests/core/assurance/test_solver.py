@@ -1,0 +1,167 @@
+"""z3 and plain evaluation agree about statements: what it finds holds, and where it finds nothing nothing holds."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from spir.assurance.proof.domain import Choice, Domain, Line, Point, interval, one_of, prefix
+from spir.assurance.proof.places import Places
+from spir.assurance.proof.solver import Solver, Undecided
+from spir.assurance.proof.terms import ALWAYS, NEVER, All, Any, Related, Statement, Variable
+from spir.assurance.proof.terms import Test as Within
+from spir.model.condition import Attribute, Compare
+
+Values = Mapping[Variable, Point | None]
+
+ROLE, OWNER = Variable("subject.role"), Variable("resource.owner")
+LEVEL, RISK = Variable("resource.sensitivity"), Variable("context.risk")
+WHOLE = Variable("", Compare("in", Attribute("subject.role"), Attribute("subject.roles")))
+
+TEXTS = ("", "a", "ab", "b", "dr.", "dr.li", "dr.wang", "x")
+LINES = {ROLE: Line.TEXT, OWNER: Line.TEXT, LEVEL: Line.INT, RISK: Line.DOUBLE}
+OPS = {"==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le}
+
+
+def holds(statement: Statement, values: Values) -> bool:
+    match statement:
+        case Within(variable, domain):
+            return values[variable] in domain
+        case Related(op, left, right):
+            one, other = values[left], values[right]
+            return one is not None and other is not None and OPS[op](one, other)
+        case All(items):
+            return all(holds(item, values) for item in items)
+        case Any(items):
+            return any(holds(item, values) for item in items)
+
+
+def line_of(variable: Variable) -> Line | None:
+    return LINES.get(variable)
+
+
+def assigned(found: Statement) -> Values:
+    """The values that a solver's answer names; what it does not name is absent."""
+    assert isinstance(found, All)
+    named = {test.variable: test.domain.pick() for test in found.items if isinstance(test, Within)}
+    return {variable: named.get(variable) for variable in (ROLE, OWNER, LEVEL, RISK, WHOLE, Variable("subject.roles"))}
+
+
+def texts() -> st.SearchStrategy[Domain]:
+    some = st.frozensets(st.sampled_from(TEXTS), max_size=3)
+    choices = st.builds(Choice, some, st.booleans(), st.booleans())
+    return st.one_of(choices, st.sampled_from(("dr.", "a", "b")).map(prefix))
+
+
+def numbers(line: Line) -> st.SearchStrategy[Domain]:
+    ends = st.integers(0, 6) if line is Line.INT else st.sampled_from((0.0, 0.1, 0.25, 0.5, 1.0))
+    spans = st.builds(
+        lambda low, high, above, below: interval(line, low, high, above=above, below=below),
+        *(st.none() | ends for _ in "lh"),
+        *(st.booleans() for _ in "ab"),
+    )
+    return st.one_of(spans, spans.map(lambda domain: domain.complement()))
+
+
+def parts() -> st.SearchStrategy[Statement]:
+    return st.one_of(
+        st.builds(Within, st.sampled_from((ROLE, OWNER)), texts()),
+        st.builds(Within, st.just(LEVEL), numbers(Line.INT)),
+        st.builds(Within, st.just(RISK), numbers(Line.DOUBLE)),
+        st.builds(
+            Within, st.just(WHOLE), st.builds(Choice, st.frozensets(st.booleans()), st.booleans(), st.booleans())
+        ),
+        st.builds(Related, st.sampled_from(sorted(OPS)), *[st.sampled_from((ROLE, OWNER))] * 2),
+        st.builds(Related, st.sampled_from(sorted(OPS)), *[st.sampled_from((LEVEL, RISK))] * 2),
+        st.sampled_from((ALWAYS, NEVER)),
+    )
+
+
+def statements() -> st.SearchStrategy[Statement]:
+    def several(inner: st.SearchStrategy[Statement]) -> st.SearchStrategy[Statement]:
+        items = st.lists(inner, min_size=1, max_size=3).map(tuple)
+        return st.one_of(items.map(All), items.map(Any))
+
+    return st.recursive(parts(), several, max_leaves=6)
+
+
+def values() -> st.SearchStrategy[Values]:
+    """Complete ones; the part taken as a whole is present only with its operands."""
+    some = st.fixed_dictionaries(
+        {
+            ROLE: st.none() | st.sampled_from((*TEXTS, "dr", "zz")),
+            OWNER: st.none() | st.sampled_from((*TEXTS, "dr", "zz")),
+            LEVEL: st.none() | st.integers(-1, 8),
+            RISK: st.none() | st.sampled_from((-1.0, 0.0, 0.1, 0.2, 0.25, 0.5, 0.75, 1.0, 2.0)),
+            WHOLE: st.none() | st.booleans(),
+        }
+    )
+    return some.map(lambda found: found if found[ROLE] is not None else {**found, WHOLE: None})
+
+
+@given(statements(), statements(), st.lists(values(), min_size=5, max_size=20))
+def test_what_is_found_holds_and_where_nothing_is_found_nothing_holds(
+    wanted: Statement, unwanted: Statement, samples: list[Values]
+) -> None:
+    found = Solver(line_of).find([wanted], [unwanted])
+    if found is None:
+        assert not any(holds(wanted, each) and not holds(unwanted, each) for each in samples)
+    else:
+        point = assigned(found)
+        assert holds(wanted, point) and not holds(unwanted, point)
+
+
+@given(statements(), statements())
+def test_what_is_given_for_a_while_is_forgotten_afterwards(first: Statement, second: Statement) -> None:
+    solver = Solver(line_of)
+    with solver.given(first):
+        together = solver.find([second])
+    assert (together is None) is (Solver(line_of).find([first, second]) is None)
+    assert (solver.find([second]) is None) is (Solver(line_of).find([second]) is None)
+
+
+def test_what_every_request_keeps_to_is_kept_to() -> None:
+    levels = interval(Line.INT, 1, 5)
+    solver = Solver(line_of, lambda variable: levels if variable == LEVEL else Choice(frozenset(), True, True))
+    assert solver.find([Within(LEVEL, interval(Line.INT, 6, None))]) is None
+    assert solver.find([Within(LEVEL, interval(Line.INT, 5, None))]) is not None
+
+
+def test_a_part_of_a_condition_is_present_only_where_its_operands_are() -> None:
+    solver = Solver(line_of)
+    absent, true = Choice(frozenset(), absent=True), one_of((True,))
+    assert solver.find([Within(ROLE, absent), Within(WHOLE, true)]) is None
+    assert solver.find([Within(ROLE, absent), Within(WHOLE, absent)]) is not None
+
+
+def test_a_question_beyond_its_bounds_is_not_decided() -> None:
+    pairs = [Variable(f"x{number}") for number in range(12)]
+    different = [Related("!=", one, other) for at, one in enumerate(pairs) for other in pairs[:at]]
+    few = [Within(variable, interval(Line.INT, 1, 11)) for variable in pairs]
+    with pytest.raises(Undecided, match="z3 did not decide"):
+        Solver(lambda variable: Line.INT, effort=1000).find([*different, *few])
+
+
+@given(st.lists(st.text("ab\0", max_size=3), min_size=1, max_size=8))
+def test_texts_keep_their_order_as_places(named: list[str]) -> None:
+    places = Places()
+    found = {text: places.of(text) for text in named}
+    assert sorted(found, key=found.__getitem__) == sorted(found)
+    assert all(places.texts([place])[place] == text for text, place in found.items())
+
+
+@given(st.sets(st.text("ab", max_size=3), min_size=2, max_size=6), st.integers(0, 4))
+def test_places_that_are_nobodys_stand_for_texts_in_the_same_order(named: set[str], at: int) -> None:
+    places = Places()
+    line = sorted(places.of(text) for text in named)
+    low, high = line[at % (len(line) - 1)], line[at % (len(line) - 1) + 1]
+    between = [low + (high - low) * number / 4 for number in (1, 2, 3)]
+    try:
+        texts = places.texts([low, *between, high])
+    except LookupError:
+        assume(False)  # one is the next text after the other
+    assert [texts[place] for place in (low, *between, high)] == sorted(set(texts.values()))
