@@ -7,7 +7,7 @@ time in. Nothing else in the core imports this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -24,9 +24,10 @@ from spir.errors import DocumentError, Location
 from spir.language.document import Documents, read_documents
 from spir.model.decision import Decision
 from spir.model.facts import View
+from spir.model.policy import PolicySet
 from spir.model.request import Request
 
-__all__ = ["SUFFIXES", "Engine", "collect", "default_vocabulary"]
+__all__ = ["SUFFIXES", "Engine", "collect", "default_vocabulary", "only_jurisdiction"]
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -57,7 +58,7 @@ class Engine:
         belong to the only jurisdiction the documents have, if it is only one.
         """
         documents = read_documents(collect(*paths), vocabulary_text=default_vocabulary())
-        site = Site(organization or _only_jurisdiction(documents), ZoneInfo(timezone))
+        site = Site(organization or only_jurisdiction(documents.policy_sets), ZoneInfo(timezone))
         rules = RuleSet.of(documents.policy_sets, documents.fingerprint, site)
         return cls(compile_rules(rules), documents, clock or WALL_CLOCK)
 
@@ -112,7 +113,8 @@ def _request(given: Request | Mapping[str, Any]) -> Request:
     return given if isinstance(given, Request) else Request.from_json(given)
 
 
-def _only_jurisdiction(documents: Documents) -> str:
-    paths = {found.jurisdiction for found in documents.policy_sets}
+def only_jurisdiction(sets: Iterable[PolicySet]) -> str:
+    """The one that all others lie around; "" where there are several."""
+    paths = {found.jurisdiction for found in sets}
     longest = max(paths, key=len, default="")
     return longest if all(longest == path or longest.startswith(f"{path}/") or not path for path in paths) else ""
