@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _gateway(commands)
     _policy(commands)
+    _checking(commands)
     _authoring(commands)
     _operations(commands)
     _audit(commands)
@@ -100,6 +101,25 @@ def _policy(commands: Commands) -> None:
             command.add_argument("--unknown", default="resource", help="what comes row by row, as resource,context.ip")
     schema = _command(commands, "schema", "policy:schema", "print the JSON Schema of a document kind")
     schema.add_argument("kind", nargs="?", default="", help="such as PolicySet (default: list the kinds)")
+
+
+def _checking(commands: Commands) -> None:
+    check = _command(
+        commands, "check", "checking:check", "check that policies are consistent, with a request for each finding"
+    )
+    check.add_argument("paths", nargs="*", metavar="PATH", help="policy files or folders (default: those of -c)")
+    check.add_argument("-c", "--config", default="", help="take policies, directory and site from this file")
+    check.add_argument("--directory", default="", help="staff directory: finds permits that nobody can use")
+    check.add_argument("--suppressions", default="", metavar="FILE", help="acknowledged findings")
+    check.add_argument("--suggest", action="store_true", help="write entries for such a file, to be filled in")
+    check.add_argument("--only", default="", metavar="IDS", help="run these checks only, as dead,conflict")
+    check.add_argument("--fail-on", default="warning", choices=["error", "warning", "note"], help="(default: warning)")
+    check.add_argument("--sarif", default="", metavar="FILE", help="write the findings as SARIF 2.1.0; - is the output")
+    check.add_argument("--at", default="", help="check as of this moment (RFC 3339; default: now)")
+    check.add_argument(
+        "--within", type=float, default=300.0, metavar="SECONDS", help="stop after so long (default: 300)"
+    )
+    check.add_argument("--manual", nargs="?", const="", metavar="IDS", help="print what each check means, and stop")
 
 
 def _authoring(commands: Commands) -> None:
