@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from spir.errors import ConditionError, Location
-from spir.language.lexer import Source, Token, TokenStream, Word, short
+from spir.language.lexer import ROOTS, Source, Token, TokenStream, Word, short
 from spir.language.nearest import nearest, suggestion
 from spir.language.values.functions import FUNCTIONS, Function, call
 from spir.language.values.operators import MAX_INT, Invalid
@@ -54,18 +54,6 @@ MAX_NESTING = 48  # brackets within brackets
 MAX_NODES = 8192
 MAX_LOOPS = 4  # comprehensions within comprehensions
 
-# The dimensions, and the words that the source document uses for them.
-ROOTS: Mapping[str, str] = MappingProxyType(
-    {
-        "subject": "subject",
-        "resource": "resource",
-        "action": "action",
-        "context": "context",
-        "object": "resource",
-        "operation": "action",
-        "environment": "context",
-    }
-)
 LOOPS = ("exists", "all", "exists_one", "filter", "map")
 # fmt: off
 RESERVED = frozenset((
@@ -135,7 +123,8 @@ class Parser(TokenStream):
         condition = self.expression()
         if self.token.word is not Word.END:
             raise self.unexpected(self.token)
-        if _height(condition) > MAX_DEPTH:
+        # no tree is higher than it has nodes, and a node that is not among the places has a parent that is
+        if len(self.places) * 2 > MAX_DEPTH and _height(condition) > MAX_DEPTH:
             raise self.error(
                 "the condition is nested too deeply", self.tokens[0], f"at most {MAX_DEPTH} levels are read"
             )
@@ -169,13 +158,14 @@ class Parser(TokenStream):
         return found
 
     def binary(self, lowest: int) -> Condition:
+        """Operators of at least the rank `lowest`, which is 1 or more."""
         left = self.unary()
         while True:
-            token = self.token
-            rank = _RANKS.get(token.text, 0) if token.word in (Word.SIGN, Word.NAME) else 0
-            if rank < max(lowest, 1):
+            token = self.tokens[self.index]
+            rank = _RANKS.get(token.text, 0)  # no other token is written like an operator
+            if rank < lowest:
                 return left
-            self.advance()
+            self.index += 1
             left = self.made(_operation(token.text, left, self.binary(rank + 1)), token)
 
     def unary(self) -> Condition:
@@ -183,7 +173,7 @@ class Parser(TokenStream):
         while self.tokens[self.index].text in ("!", "-"):
             signs.append(self.advance())
         if signs and signs[-1].text == "-" and self.token.word in (Word.INT, Word.DOUBLE):
-            found = self.member(self.number(signs.pop(), negative=True))
+            found = self.member(self.number(self.advance(), signs.pop()))
         else:
             found = self.member(self.primary())
         for sign in reversed(signs):
@@ -361,26 +351,22 @@ class Parser(TokenStream):
     # -- what begins an expression --
 
     def primary(self) -> Condition:
-        token = self.token
-        match token.word:
-            case Word.NAME:
-                return self.name(self.advance())
-            case Word.INT | Word.DOUBLE:
-                return self.number(token)
-            case Word.STRING | Word.BYTES:
-                self.advance()
-                return self.made(Literal(token.value), token)
-            case Word.SIGN if token.text in ("(", "[", "{"):
-                return self.bracket(self.advance())
-        raise self.unexpected(token)
+        token = self.tokens[self.index]
+        read = _PRIMARIES.get(token.word)
+        if read is None or (token.word is Word.SIGN and token.text not in ("(", "[", "{")):
+            raise self.unexpected(token)
+        self.index += 1
+        return read(self, token)
 
-    def number(self, start: Token, negative: bool = False) -> Condition:
-        token = self.advance()
+    def literal(self, token: Token) -> Condition:
+        return self.made(Literal(token.value), token)
+
+    def number(self, token: Token, minus: Token | None = None) -> Condition:
         value = token.value
         assert isinstance(value, (int, float))
-        if isinstance(value, int) and value > MAX_INT + negative:
-            raise self.error(f"`{short(token.text)}` is out of range", start, "whole numbers have 64 bits")
-        return self.made(Literal(-value if negative else value), start)
+        if isinstance(value, int) and value > MAX_INT + (minus is not None):
+            raise self.error(f"`{short(token.text)}` is out of range", minus or token, "whole numbers have 64 bits")
+        return self.made(Literal(value if minus is None else -value), minus or token)
 
     def bracket(self, token: Token) -> Condition:
         match token.text:
@@ -425,11 +411,35 @@ class Parser(TokenStream):
             return self.made(Attribute(ROOTS[token.text]), token)
         raise self.unknown_name(token)
 
+    def attribute(self, token: Token) -> Condition:
+        """A path written in one go. Its place is that of its last name, as it is for one in pieces."""
+        root, _, rest = token.text.partition(".")
+        last = token._replace(at=token.at + token.text.rfind(".") + 1)
+        if root not in self.bound:
+            return self.made(Attribute(f"{ROOTS[root]}.{rest}"), last)
+        found: Condition = Variable(root)
+        for name in rest.split("."):
+            found = self.made(Select(found, name), last)
+        return found
+
     def unknown_name(self, token: Token) -> ConditionError:
         meant = self.vocabulary.similar(token.text) if self.vocabulary else None
         meant = meant or nearest(token.text, [*self.bound, *ROOTS])
         hint = f"did you mean `{meant}`?" if meant else "attributes begin with subject, resource, action or context"
         return self.error(f"`{short(token.text)}` is not known", token, hint)
+
+
+_PRIMARIES: Mapping[Word, Callable[[Parser, Token], Condition]] = MappingProxyType(
+    {
+        Word.PATH: lambda parser, token: parser.attribute(token),
+        Word.NAME: lambda parser, token: parser.name(token),  # which the short spelling reads in its own way
+        Word.STRING: Parser.literal,
+        Word.BYTES: Parser.literal,
+        Word.INT: Parser.number,
+        Word.DOUBLE: Parser.number,
+        Word.SIGN: Parser.bracket,
+    }
+)
 
 
 # -- building --------------------------------------------------------------------------------

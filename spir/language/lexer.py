@@ -7,19 +7,22 @@ here about meaning.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
+from typing import NamedTuple
 
 from spir.errors import ConditionError, Location
 
-__all__ = ["Source", "Token", "TokenStream", "Word", "short", "tokens"]
+__all__ = ["ROOTS", "Source", "Token", "TokenStream", "Word", "short", "tokens"]
 
 MAX_TEXT = 64 * 1024
 
 
 class Word(Enum):
     NAME = "name"
+    PATH = "path"
     QUOTED_NAME = "quoted name"
     INT = "whole number"
     DOUBLE = "number"
@@ -29,9 +32,11 @@ class Word(Enum):
     END = "end of the condition"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """`text` as it is written; `value` of a literal as it is meant; `at` is the offset into the text."""
+class Token(NamedTuple):  # nothing is made more often while documents are read, and a tuple is made fastest
+    """`text` as it is written; `value` of a literal as it is meant; `at` is the offset into the text.
+
+    A PATH is a name of `ROOTS` and all plain names after it up to a method, `subject.role`: most of what is read.
+    """
 
     word: Word
     text: str
@@ -62,18 +67,34 @@ class Source:
         return ConditionError(message, hint=hint, location=self.place(at))
 
 
-_TOKEN = re.compile(
-    r"""
-    (?P<space>   [\t\n\f\r\ ]+ | //[^\n]* )
-  | (?P<text>    (?:[bB][rR]?|[rR])? (?: \"\"\" | ''' | " | ' ) )
-  | (?P<double>  (?: \d*\.\d+ (?:[eE][+-]?\d+)? | \d+[eE][+-]?\d+ ) )
-  | (?P<int>     (?: 0[xX][0-9a-fA-F]+ | \d+ ) )
-  | (?P<name>    [A-Za-z_][A-Za-z0-9_]* )
-  | (?P<quoted>  `[A-Za-z0-9_./ -]+` )
-  | (?P<sign>    && | \|\| | == | != | <= | >= | [<>+\-*/%!?:.,()\[\]{}] )
-    """,
-    re.VERBOSE | re.ASCII,
+# The dimensions, and the words that the source document uses for them.
+ROOTS: Mapping[str, str] = MappingProxyType(
+    {
+        "subject": "subject",
+        "resource": "resource",
+        "action": "action",
+        "context": "context",
+        "object": "resource",
+        "operation": "action",
+        "environment": "context",
+    }
 )
+_SPACE = r"[\t\n\f\r ]*+(?://[^\n]*+[\t\n\f\r ]*+)*+"  # possessive: nothing is gone through twice
+_TOKEN = re.compile(
+    rf"""(?x: {_SPACE} (?:
+    (?P<simple> "(?!"") [^"\\\r\n]* " | '(?!'') [^'\\\r\n]* ' )
+  | (?P<text>   (?:[bB][rR]?|[rR])? (?: \"\"\" | ''' | " | ' ) )
+  | (?P<path>   (?:{"|".join(ROOTS)}) (?:\.[A-Za-z_][A-Za-z0-9_]*)+ (?! [A-Za-z0-9_] | {_SPACE} \( ) )
+  | (?P<name>   [A-Za-z_][A-Za-z0-9_]* )
+  | (?P<double> (?: \d*\.\d+ (?:[eE][+-]?\d+)? | \d+[eE][+-]?\d+ ) )
+  | (?P<int>    (?: 0[xX][0-9a-fA-F]+ | \d+ ) )
+  | (?P<quoted> `[A-Za-z0-9_./\ -]+` )
+  | (?P<sign>   && | \|\| | == | != | <= | >= | [<>+\-*/%!?:.,()\[\]{{}}] )
+  | (?P<end>    \Z )
+    ))""",
+    re.ASCII,
+)
+_BLANK = re.compile(_SPACE)
 
 _ESCAPE = re.compile(
     r"\\(?:([abfnrtv\\?\"'`])|([0-3][0-7][0-7])|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))|\\", re.ASCII
@@ -83,51 +104,45 @@ _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 
 def tokens(source: Source) -> list[Token]:
     """All tokens, the last of them END. Raises ConditionError."""
-    if len(source.text) > MAX_TEXT:
+    text = source.text
+    if len(text) > MAX_TEXT:
         raise source.error("the condition is too long", 0, hint=f"at most {MAX_TEXT} characters are read")
-    return [*_scan(source), Token(Word.END, "", len(source.text))]
-
-
-def _scan(source: Source) -> Iterator[Token]:
-    at = 0
-    while at < len(source.text):
-        found = _TOKEN.match(source.text, at)
+    made: list[Token] = []
+    at, word = 0, None
+    while word is not Word.END:
+        found = _TOKEN.match(text, at)
         if found is None:
             raise _stray(source, at)
-        kind, text = str(found.lastgroup), found.group()
-        if kind == "text":
-            token = _quoted(source, at, text)
-            yield token
-            at += len(token.text)
-            continue
-        if kind != "space":
-            yield _plain(source, kind, text, at)
-        at = found.end()
+        kind = found.lastgroup or ""
+        written, start = found[kind], found.start(kind)
+        if kind == "path" and made and made[-1].text == ".":
+            kind, written = "name", written.partition(".")[0]  # a field of something else
+        word = _PLAIN.get(kind)
+        token = Token(word, written, start) if word is not None else _READERS[kind](source, written, start)
+        made.append(token)
+        at = start + len(token.text)
+    return made
 
 
 def _stray(source: Source, at: int) -> ConditionError:
     hints = {"=": "equality is `==`", "&": "and is `&&`", "|": "or is `||`", ";": "a condition is one expression"}
+    space = _BLANK.match(source.text, at)
+    at = space.end() if space else at
     letter = source.text[at]
     return source.error(f"`{letter}` means nothing here", at, hint=hints.get(letter, ""))
 
 
-def _plain(source: Source, kind: str, text: str, at: int) -> Token:
-    match kind:
-        case "int":
-            _refuse_suffix(source, text, at)
-            return Token(Word.INT, text, at, _whole(text))
-        case "double":
-            _refuse_suffix(source, text, at)
-            number = float(text)
-            if number in (float("inf"), float("-inf")):
-                raise source.error(f"`{text}` is too large for a number", at)
-            return Token(Word.DOUBLE, text, at, number)
-        case "name":
-            return Token(Word.NAME, text, at)
-        case "quoted":
-            return Token(Word.QUOTED_NAME, text, at, text[1:-1])
-        case _:
-            return Token(Word.SIGN, text, at)
+def _int(source: Source, text: str, at: int) -> Token:
+    _refuse_suffix(source, text, at)
+    return Token(Word.INT, text, at, _whole(text))
+
+
+def _double(source: Source, text: str, at: int) -> Token:
+    _refuse_suffix(source, text, at)
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise source.error(f"`{text}` is too large for a number", at)
+    return Token(Word.DOUBLE, text, at, number)
 
 
 def _whole(text: str) -> int:
@@ -149,7 +164,7 @@ def _refuse_suffix(source: Source, text: str, at: int) -> None:
         raise source.error(f"`{text}{after}` is neither a number nor a name", at)
 
 
-def _quoted(source: Source, at: int, opening: str) -> Token:
+def _quoted(source: Source, opening: str, at: int) -> Token:
     quote = opening.lstrip("bBrR")
     prefix = opening[: len(opening) - len(quote)].lower()
     end = _closing(source, at + len(opening), quote, raw="r" in prefix)
@@ -209,6 +224,20 @@ def _byte(source: Source, found: re.Match[str], at: int) -> bytes:
             f"`{found.group()}` is no escape in bytes", at + found.start(), hint="write \\x and two digits"
         )
     return bytes((int(octal, 8) if octal else int(byte, 16),))
+
+
+_PLAIN: Mapping[str, Word] = MappingProxyType(
+    {"name": Word.NAME, "path": Word.PATH, "sign": Word.SIGN, "end": Word.END}
+)
+_READERS: Mapping[str, Callable[[Source, str, int], Token]] = MappingProxyType(
+    {
+        "simple": lambda source, text, at: Token(Word.STRING, text, at, text[1:-1]),
+        "text": _quoted,
+        "double": _double,
+        "int": _int,
+        "quoted": lambda source, text, at: Token(Word.QUOTED_NAME, text, at, text[1:-1]),
+    }
+)
 
 
 class TokenStream:
