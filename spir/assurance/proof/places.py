@@ -16,11 +16,11 @@ __all__ = ["Places"]
 
 
 class Places:
-    """The line of texts. Places once given stay."""
+    """The line of texts, from the empty one at 0 upwards. Places once given stay."""
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._line: list[Fraction] = []
+        self._texts = [""]
+        self._line = [Fraction(0)]
 
     def of(self, text: str) -> Fraction:
         at = bisect_left(self._texts, text)
@@ -32,10 +32,6 @@ class Places:
         return place
 
     def _between(self, at: int) -> Fraction:
-        if not self._line:
-            return Fraction(0)
-        if at == 0:
-            return self._line[0] - 1
         if at == len(self._line):
             return self._line[-1] + 1
         return (self._line[at - 1] + self._line[at]) / 2
@@ -63,11 +59,11 @@ class Places:
 
     def _within(self, at: int, number: int) -> str:
         """The `number`th text (from 1) of those before the text at `at`, and after the one before that."""
-        low = f"{self._texts[at - 1]}{LEAST}" if at else None
+        low = f"{self._texts[at - 1]}{LEAST}"
         high = self._texts[at] if at < len(self._texts) else None
         room = interval(Line.TEXT, low, high, below=True)
         if room.is_empty:
             raise LookupError  # there is no text between; the solver's line is denser than texts are
         stem = f"{room.pick()}"
         text = f"{stem}-{number:03d}" if number > 1 else stem
-        return text if text in room else f"{low or ''}{LEAST}{number:03d}"
+        return text if text in room else f"{low}{LEAST}{number:03d}"

@@ -13,25 +13,24 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 from spir.assurance.proof.domain import Choice, Domain, Line, Point, Span, interval, one_of
-from spir.assurance.proof.needs import needs
 from spir.assurance.proof.places import Places
-from spir.assurance.proof.terms import All, Related, Statement, Test, Variable
+from spir.assurance.proof.terms import CLOCK, ORGANIZATION, All, Related, Statement, Test, Variable, address
+from spir.assurance.proof.world import World
 from spir.errors import SpirError
 
-__all__ = ["EFFORT", "Solver", "Undecided", "installed"]
+__all__ = ["EFFORT", "Solver", "Undecided", "installed", "line_of"]
 
 # z3's own measure of work, the same on every machine; a few seconds at most.
 EFFORT = 20_000_000
 # Should one step of it take long, in milliseconds.
 PATIENCE = 10_000
-
-BOOL = "bool"
 
 
 class Undecided(SpirError):
@@ -43,17 +42,9 @@ def installed() -> bool:
 
 
 class Solver:
-    """Give it what every request keeps to (`keeps`), then ask.
+    """Questions about the requests of one world."""
 
-    `line_of` says what the values of a variable are: a line, or None for bools.
-    """
-
-    def __init__(
-        self,
-        line_of: Callable[[Variable], Line | None],
-        keeps: Callable[[Variable], Domain] | None = None,
-        effort: int = EFFORT,
-    ) -> None:
+    def __init__(self, world: World, effort: int = EFFORT) -> None:
         if not installed():
             raise Undecided("z3 is not installed", hint="install the extra `analysis`")
         import z3
@@ -63,13 +54,13 @@ class Solver:
         self._solver = z3.Solver(ctx=self._context)
         self._solver.set("timeout", PATIENCE)
         self._solver.set("rlimit", effort)
-        self._line_of = line_of
-        self._keeps = keeps
+        self._world = world
         self._places = Places()
         self._known: dict[Variable, tuple[Any, Any]] = {}
         self._tests: dict[Test, Any] = {}
         self._whole: dict[int, tuple[Statement, Any]] = {}
         self._axioms: list[Any] = []
+        self._told = 0
 
     # -- asking --
 
@@ -78,12 +69,14 @@ class Solver:
         """While these hold, too."""
         terms = [self._term(statement) for statement in statements]
         self._settle()
+        told = self._told
         self._solver.push()
         try:
             self._solver.add(*terms)
             yield
         finally:
             self._solver.pop()
+            self._told = told  # what was told since is forgotten with it
 
     def find(self, wanted: Iterable[Statement] = (), unwanted: Iterable[Statement] = ()) -> Statement | None:
         """Values for which all of `wanted` and none of `unwanted` holds, as one conjunction of tests; None if
@@ -158,7 +151,7 @@ class Solver:
         """The cut's place; True if it lies directly behind that place."""
         if line is not Line.TEXT:
             assert not isinstance(cut, str)
-            return self._number(Fraction(cut)), False
+            return self._number(_exact(cut)) if line is Line.DOUBLE else self._z3.IntVal(int(cut), self._context), False
         place, beyond = self._places.edge(str(cut))
         return self._number(place), beyond
 
@@ -185,30 +178,22 @@ class Solver:
             number = len(self._known)
             present = self._z3.Bool(f"p{number}", self._context)
             found = self._known[variable] = (present, self._value(variable, f"v{number}"))
-            self._bound(variable, present)
+            self._axioms.append(self._within(variable, self._world.universe(variable)))
+            if line_of(variable, self._world) is Line.TEXT:
+                self._axioms.append(found[1] >= 0)  # no text comes before the empty one
         return found
 
     def _value(self, variable: Variable, name: str) -> Any:
-        line = None if variable.node is not None else self._line_of(variable)
+        line = line_of(variable, self._world)
         if line is None:
             return self._z3.Bool(name, self._context)
         sort = self._z3.Real if line in (Line.DOUBLE, Line.TEXT) else self._z3.Int
         return sort(name, self._context)
 
-    def _bound(self, variable: Variable, present: Any) -> None:
-        if self._keeps is not None:
-            self._axioms.append(self._within(variable, self._keeps(variable)))
-        if variable.node is None:
-            return
-        operands, exact = needs(variable.node)
-        if operands:
-            there = self._z3.And(*[self._variable(Variable(path))[0] for path in sorted(operands)], self._context)
-            self._axioms.append(present == there if exact else self._z3.Implies(present, there))
-
     def _settle(self) -> None:
-        """INVARIANT: axioms are told outside of every push, or they would be forgotten with it."""
-        while self._axioms:
-            self._solver.add(self._axioms.pop())
+        """Tell what holds of the variables that were named since."""
+        self._solver.add(*self._axioms[self._told :])
+        self._told = len(self._axioms)
 
     # -- values --
 
@@ -221,7 +206,7 @@ class Solver:
         tests = []
         for variable, place in found.items():
             point = texts[place] if isinstance(place, Fraction) else place
-            tests.append(Test(variable, _only(point, self._line_of(variable) if variable.node is None else None)))
+            tests.append(Test(variable, _only(point, line_of(variable, self._world))))
         return All(tuple(tests))
 
     def _point(self, variable: Variable, model: Any) -> Fraction | bool | int | float | None:
@@ -230,7 +215,7 @@ class Solver:
         if not self._z3.is_true(model.eval(present, model_completion=True)):
             return None
         found = model.eval(value, model_completion=True)
-        line = None if variable.node is not None else self._line_of(variable)
+        line = line_of(variable, self._world)
         if line is None:
             return bool(self._z3.is_true(found))
         if line is Line.TEXT:
@@ -251,6 +236,25 @@ class Solver:
         if value.denominator == 1:
             return self._z3.RealVal(value.numerator, self._context)
         return self._z3.Q(value.numerator, value.denominator, self._context)
+
+
+_LINES = MappingProxyType(
+    {"string": Line.TEXT, "int": Line.INT, "double": Line.DOUBLE, "timestamp": Line.MOMENT, "bool": None}
+)
+
+
+def line_of(variable: Variable, world: World) -> Line | None:
+    """What its values are; None for true and false. Of what is neither, only the presence is ever asked about."""
+    if variable.node is not None:
+        return Line.ADDRESS if variable == address(variable.path) else None
+    if variable == CLOCK:
+        return Line.CLOCK
+    return Line.TEXT if variable == ORGANIZATION else _LINES.get(world.kind(variable.path).type)
+
+
+def _exact(value: float) -> Fraction:
+    """The next double after the greatest one is infinite: that is 2**1024 here."""
+    return Fraction(2) ** 1024 if value == math.inf else Fraction(value)
 
 
 def _floor(value: Fraction) -> float:
