@@ -3,32 +3,37 @@
 Texts come in, objects go out; no file is opened here. Whatever is wrong is a
 DocumentError with file, line and column. The fingerprint says what the
 documents mean, not how they are written: comments, formatting, the spelling of
-conditions and the names and order of the files are no part of it.
+conditions and the names and order of the files are no part of it, and neither
+is whether a policy was written out or made from a template.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
 from spir.errors import DocumentError, Location
+from spir.language.canonical import canonical
 from spir.language.form import Form, form_of
-from spir.language.kinds import permission_map, policy_set, policy_test, vocabulary_document
+from spir.language.kinds import permission_map, policy_set, policy_test, template, vocabulary_document
+from spir.language.kinds.instance import Making
 from spir.language.kinds.permission_map import PermissionMap, read_permission_map
 from spir.language.kinds.policy_set import read_policy_set
 from spir.language.kinds.policy_test import PolicyTest, read_policy_test
+from spir.language.kinds.template import read_template
 from spir.language.kinds.vocabulary_document import read_vocabulary
 from spir.language.nearest import suggestion
 from spir.language.nodes import read_nodes
 from spir.language.printer import to_cel
+from spir.language.template import Found, Template, find
 from spir.language.vocabulary import Vocabulary
 from spir.model.policy import Policy, PolicySet
 
-__all__ = ["KINDS", "LATER", "Documents", "Library", "canonical", "read_documents"]
+__all__ = ["KINDS", "LATER", "Documents", "Library", "canonical", "kind_of", "read_documents"]
 
 LANGUAGE = "1"
 
@@ -38,33 +43,55 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "PolicySet": policy_set.FIELDS,
         "PermissionMap": permission_map.FIELDS,
         "Vocabulary": vocabulary_document.FIELDS,
+        "Template": template.FIELDS,
         "PolicyTest": policy_test.FIELDS,
     }
 )
 
 # Kinds that the language has a name for and this version does not read.
-LATER = ("Template", "Destinations", "DeviceProfiles", "BlockRules")
+LATER = ("Destinations", "DeviceProfiles", "BlockRules")
+
+NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """Everything that was read. `policy_sets` holds what the permission maps were compiled to, too."""
+    """Everything that was read. `policy_sets` holds what the permission maps were compiled to, too.
+
+    `templates` are those of the site; `used` says which template each policy that names one was made from.
+    """
 
     policy_sets: tuple[PolicySet, ...]
     permission_maps: tuple[PermissionMap, ...]
     vocabulary: Vocabulary
     tests: tuple[PolicyTest, ...]
     fingerprint: str
+    templates: tuple[Template, ...] = ()
+    used: tuple[Found, ...] = ()
+
+    def check_templates(self, at: datetime) -> None:
+        """Raises DocumentError for a policy whose template is not valid at a moment.
+
+        To be asked of what is about to come into force. What is in force needs no such check: a policy is
+        never valid for longer than its template.
+        """
+        for found in self.used:
+            found.check(at)
 
 
-def read_documents(files: Mapping[str, str], *, vocabulary_text: str) -> Documents:
+def read_documents(
+    files: Mapping[str, str], *, vocabulary_text: str, templates: Mapping[str, str] = NO_TEXTS
+) -> Documents:
     """Read the texts of documents, by file name. Raises DocumentError.
 
     `vocabulary_text` is the vocabulary that every site begins with; documents
-    of kind Vocabulary among the files add to it. One file may hold several
-    documents, divided by `---`. The order of the files does not matter.
+    of kind Vocabulary among the files add to it. `templates` are the texts, by
+    template id, of those that every site may use: only what is named is looked
+    up, and a template of the site's own hides all versions of that id. One file
+    may hold several documents, divided by `---`. The order of the files does
+    not matter.
     """
-    return Library(vocabulary_text).read(files)
+    return Library(vocabulary_text, templates).read(files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +101,35 @@ class _File:
     text: str
     vocabulary: Vocabulary
     additions: tuple[Form, ...]
+    templates: tuple[Template, ...]
     sets: tuple[PolicySet, ...]
     maps: tuple[PermissionMap, ...]
     tests: tuple[PolicyTest, ...]
     marks: tuple[str, ...]
+    used: tuple[Found, ...]
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A file on its way: its forms, unless it is as it was (`known`), and the templates in it."""
+
+    name: str
+    text: str
+    forms: list[Form]
+    templates: tuple[Template, ...]
+    known: _File | None = None
 
 
 class Library:
-    """Documents that are read again and again: a file is read anew only when its text or the vocabulary has changed.
+    """Documents that are read again and again: a file is read anew only when its text, the vocabulary, or a
+    template that it uses has changed.
 
     It remembers the last files that could be read, all of them. For one thread at a time.
     """
 
-    def __init__(self, vocabulary_text: str) -> None:
+    def __init__(self, vocabulary_text: str, templates: Mapping[str, str] = NO_TEXTS) -> None:
         self._vocabulary_text = vocabulary_text
+        self._templates = templates
         self._vocabulary: tuple[tuple[Form, ...], Vocabulary] | None = None
         self._files: dict[str, _File] = {}
 
@@ -98,13 +140,17 @@ class Library:
             _of(fresh[file], "Vocabulary") if file in fresh else self._files[file].additions for file in sorted(files)
         ]
         vocabulary = self._common(tuple(form for forms in added for form in forms))
-        read = [self._file(file, files[file], fresh.pop(file, None), vocabulary) for file in sorted(files)]
+        drafts = [self._draft(file, files[file], fresh.pop(file, None), vocabulary) for file in sorted(files)]
+        shelf = _Shelf(vocabulary, [one for draft in drafts for one in draft.templates], self._templates)
+        read = [_finished(draft, vocabulary, shelf) for draft in drafts]
         maps = tuple(found for file in read for found in file.maps)
         sets = (*(found for file in read for found in file.sets), *(found.policies for found in maps))
         _refuse_twins(sets)
         fingerprint = _fingerprint((mark for file in read for mark in file.marks), vocabulary)
         self._files = dict(zip(sorted(files), read, strict=True))
-        return Documents(sets, maps, vocabulary, tuple(test for file in read for test in file.tests), fingerprint)
+        tests = tuple(test for file in read for test in file.tests)
+        used = tuple(found for file in read for found in file.used)
+        return Documents(sets, maps, vocabulary, tests, fingerprint, shelf.own, used)
 
     def _knows(self, file: str, text: str) -> bool:
         return file in self._files and self._files[file].text == text
@@ -115,33 +161,96 @@ class Library:
             self._vocabulary = additions, _vocabulary(self._vocabulary_text, additions)
         return self._vocabulary[1]
 
-    def _file(self, file: str, text: str, forms: list[Form] | None, vocabulary: Vocabulary) -> _File:
-        if forms is None and self._files[file].vocabulary is vocabulary:
-            return self._files[file]
+    def _draft(self, file: str, text: str, forms: list[Form] | None, vocabulary: Vocabulary) -> _Draft:
+        known = self._files[file] if forms is None else None
+        if known is not None and known.vocabulary is vocabulary:
+            return _Draft(file, text, [], known.templates, known)
         forms = list(_forms(text, file)) if forms is None else forms
-        maps = tuple(read_permission_map(form, vocabulary) for form in _of(forms, "PermissionMap"))
-        sets = tuple(read_policy_set(form, vocabulary) for form in _of(forms, "PolicySet"))
-        tests = tuple(read_policy_test(form) for form in _of(forms, "PolicyTest"))
-        marks = tuple(_digest(canonical(_set_json(one))) for one in (*sets, *(found.policies for found in maps)))
-        return _File(text, vocabulary, tuple(_of(forms, "Vocabulary")), sets, maps, tests, marks)
+        return _Draft(file, text, forms, tuple(read_template(form, vocabulary) for form in _of(forms, "Template")))
+
+
+def _finished(draft: _Draft, vocabulary: Vocabulary, shelf: _Shelf) -> _File:
+    if draft.known is not None and shelf.answers_as_before(draft.known.used):
+        return draft.known
+    forms = list(_forms(draft.text, draft.name)) if draft.known is not None else draft.forms
+    draft.forms = []  # so that not all files' trees are held until the last one is done
+    making = Making(vocabulary, shelf)
+    maps = tuple(read_permission_map(form, vocabulary) for form in _of(forms, "PermissionMap"))
+    sets = tuple(read_policy_set(form, vocabulary, making) for form in _of(forms, "PolicySet"))
+    tests = tuple(read_policy_test(form) for form in _of(forms, "PolicyTest"))
+    marks = tuple(_digest(canonical(_set_json(one))) for one in (*sets, *(found.policies for found in maps)))
+    additions = tuple(_of(forms, "Vocabulary"))
+    return _File(draft.text, vocabulary, additions, draft.templates, sets, maps, tests, marks, tuple(making.found))
+
+
+class _Shelf:
+    """The templates of a site, and behind them those that every site may use, read when they are named."""
+
+    def __init__(self, vocabulary: Vocabulary, own: Iterable[Template], texts: Mapping[str, str]) -> None:
+        self.own = tuple(own)
+        self._vocabulary = vocabulary
+        self._texts = texts
+        self._by_id: dict[str, tuple[Template, ...]] = {}
+        for one in self.own:
+            self._add(one)
+
+    def _add(self, new: Template) -> None:
+        known = self._by_id.get(new.id, ())
+        twin = next((one for one in known if one.version == new.version), None)
+        if twin is not None:
+            problem = f"the template `{new.id}` {new.version} is there twice"
+            raise DocumentError(problem, hint=f"the other is at {twin.location}", location=new.location)
+        self._by_id[new.id] = (*known, new)
+
+    def versions(self, id: str) -> tuple[Template, ...]:
+        if id not in self._by_id:
+            self._by_id[id] = tuple(self._shipped(id)) if id in self._texts else ()
+        return self._by_id[id]
+
+    def _shipped(self, id: str) -> Iterable[Template]:
+        forms = _of(_forms(self._texts[id], f"the template {id}"), "Template")
+        return (found for found in (read_template(form, self._vocabulary) for form in forms) if found.id == id)
+
+    def names(self) -> Iterable[str]:
+        return {*(id for id, known in self._by_id.items() if known), *self._texts}
+
+    def answers_as_before(self, used: Iterable[Found]) -> bool:
+        return all(self._same(found) for found in used)
+
+    def _same(self, found: Found) -> bool:
+        try:
+            now = find(self, found.use).template
+        except DocumentError:
+            return False  # whoever reads the file anew says so
+        return now is found.template or now.digest == found.template.digest
 
 
 def _forms(text: str, file: str) -> Iterable[Form]:
     """One form for each document of a file, its kind and its fields checked."""
     for node in read_nodes(text, file):
         form = form_of(node, "the document")
-        kind = form.text("kind")
+        kind = kind_of(form)
         if kind in LATER:
             raise form.error(f"documents of kind `{kind}` are not supported yet", "kind", "take it out of the policies")
         if kind not in KINDS:
             raise form.error(f"`{kind[:60]}` is no kind of document", "kind", suggestion(kind, KINDS))
-        if form.text("spir", "") != LANGUAGE:
+        if form.text("spir", "") != LANGUAGE and not _bare(form):
             raise form.error("the document must say which language it is in", "spir", f'write spir: "{LANGUAGE}"')
         yield form_of(node, f"a {kind}", KINDS[kind])
 
 
+def _bare(form: Form) -> bool:
+    """Whether it is a template as other systems exchange it."""
+    return "kind" not in form and "spir" not in form and "template_id" in form
+
+
+def kind_of(form: Form) -> str:
+    """Raises DocumentError if it says none."""
+    return "Template" if _bare(form) else form.text("kind")
+
+
 def _of(forms: Iterable[Form], kind: str) -> list[Form]:
-    return [form for form in forms if form.text("kind") == kind]
+    return [form for form in forms if kind_of(form) == kind]
 
 
 def _vocabulary(text: str, additions: Iterable[Form]) -> Vocabulary:
@@ -184,11 +293,6 @@ def _refuse_twins(policy_sets: Iterable[PolicySet]) -> None:
 
 
 # -- what the documents mean, in one form ----------------------------------------------------
-
-
-def canonical(data: Any) -> str:
-    """JSON with sorted keys and without blanks: equal data gives equal text."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _fingerprint(marks: Iterable[str], vocabulary: Vocabulary) -> str:

@@ -22,10 +22,15 @@ from typing import Any, TypeAlias
 import yaml
 
 from spir.errors import DocumentError, Location
-from spir.language.cel import parse
-from spir.language.document import KINDS, canonical
+from spir.language.binding import PARAMETERS
+from spir.language.canonical import canonical
+from spir.language.cel import ROOTS, parse
+from spir.language.document import KINDS
 from spir.language.kinds import permission_map, policy_set, policy_test, vocabulary_document
+from spir.language.kinds.instance import INSTANCE_FIELDS
+from spir.language.kinds.template import LANGUAGES
 from spir.language.nodes import Fields, Items, Node, plain, read_nodes
+from spir.language.parameters import PARAMETER_FIELDS
 from spir.language.printer import to_cel
 from spir.model.condition import And, Condition, Conditional, Or
 
@@ -37,13 +42,22 @@ PROSE = 100
 
 Tree: TypeAlias = Any  # a node of PyYAML
 
+# A policy is written out or made from a template; keys that both have stand in the same order.
+_POLICY = ("id", "description", "effect", *INSTANCE_FIELDS[2:5], *policy_set.POLICY_FIELDS[3:])
+
 # path below the document, `*` for any key or place -> order of the keys; keys that are not named keep theirs, behind
 _ORDERS: Mapping[tuple[str, ...], tuple[str, ...]] = MappingProxyType(
     {
-        ("PolicySet", "policies", "*"): policy_set.POLICY_FIELDS,
+        ("PolicySet", "policies", "*"): _POLICY,
         ("PolicySet", "policies", "*", "valid"): ("from", "until"),
         ("PolicySet", "policies", "*", "obligations", "*"): ("id", "type"),
         ("PermissionMap", "rules", "*"): permission_map.RULE_FIELDS,
+        ("Template", "title"): LANGUAGES,
+        ("Template", "description"): LANGUAGES,
+        ("Template", "parameters", "*"): PARAMETER_FIELDS,
+        ("Template", "conditions"): tuple(ROOTS),
+        ("Template", "obligations", "*"): ("id", "type"),
+        ("Template", "signature"): ("key", "value"),
         ("Vocabulary", "attributes", "*"): vocabulary_document.ATTRIBUTE_FIELDS,
         ("Vocabulary", "actions", "*"): vocabulary_document.ACTION_FIELDS,
         ("PolicyTest", "given"): policy_test.GIVEN_FIELDS,
@@ -51,7 +65,7 @@ _ORDERS: Mapping[tuple[str, ...], tuple[str, ...]] = MappingProxyType(
         ("PolicyTest", "cases", "*", "given"): policy_test.GIVEN_FIELDS,
     }
 )
-_CONDITIONS = (("PolicySet", "policies", "*", "when"), ("PermissionMap", "rules", "*", "when"))
+_CONDITIONS = (("PolicySet", "policies", "*", "when"), ("PermissionMap", "rules", "*", "when"), ("Template", "when"))
 
 _STRINGS = re.compile(
     r'"""(?:\\.|[^\\])*?"""|\'\'\'(?:\\.|[^\\])*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.DOTALL
@@ -61,7 +75,9 @@ _STRINGS = re.compile(
 def is_document(text: str, file: str) -> bool:
     """Whether the first thing in the text is a document of ours, well or badly written. Raises DocumentError."""
     first = next(iter(read_nodes(text, file)), None)
-    return isinstance(first, Fields) and {"spir", "kind"} <= first.entries.keys()
+    if not isinstance(first, Fields):
+        return False
+    return {"spir", "kind"} <= first.entries.keys() or (_kind(first) == "Template" and "effect" in first.entries)
 
 
 def format_document(text: str, file: str) -> str:
@@ -105,8 +121,10 @@ def _ordered(node: Node, path: tuple[str, ...], *, one_line: bool = False) -> An
 
 
 def _kind(node: Node) -> str:
-    found = node.entries.get("kind") if isinstance(node, Fields) else None
-    return str(plain(found)) if found is not None else ""
+    """Also of a template that other systems exchange, which does not say what it is."""
+    entries = node.entries if isinstance(node, Fields) else {}
+    found = entries.get("kind")
+    return str(plain(found)) if found is not None else "Template" if "template_id" in entries else ""
 
 
 def _sorted(names: list[str], path: tuple[str, ...]) -> list[str]:
@@ -128,7 +146,7 @@ def _is_condition(path: tuple[str, ...]) -> bool:
 
 def _condition(text: str, location: Location | None, *, one_line: bool) -> str:
     """Canonical CEL: on one line if it is short, else a line for each part of the outermost `&&` or `||`."""
-    found = parse(text, location=location)
+    found = parse(text, location=location, variables=(PARAMETERS,))
     printed = to_cel(found)
     if one_line or len(printed) <= ONE_LINE or not isinstance(found, (And, Or)):
         return printed
@@ -154,7 +172,7 @@ def _check_conditions(document: Node) -> None:
             case _:
                 if not _is_condition(path) or not isinstance(node.value, str):
                     continue
-                parse(node.value, location=node.content)
+                parse(node.value, location=node.content, variables=(PARAMETERS,))
                 if "//" in _STRINGS.sub("", node.value):
                     hint = "put it above the policy, as a `#` comment"
                     raise DocumentError("a comment inside a condition would be lost", hint=hint, location=node.location)
@@ -264,7 +282,8 @@ class _Layout:
     # -- writing --
 
     def _document(self, root: _Entry) -> list[str]:
-        kind = next((e.value.value for e in root.inner if e.key is not None and e.key.value == "kind"), "")
+        values = {str(e.key.value): e.value.value for e in root.inner if e.key is not None}
+        kind = values.get("kind", "Template" if "template_id" in values else "")
         return self._block(root, (str(kind),), 0)
 
     def _block(self, entry: _Entry, path: tuple[str, ...], indent: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Going through a condition tree: its children, and all of its nodes."""
+"""Going through a condition tree: its children, all of its nodes, and the same tree with some of them changed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from spir.model.condition import (
     Variable,
 )
 
-__all__ = ["children", "nodes"]
+__all__ = ["children", "nodes", "transformed"]
 
 _CHILDREN: Mapping[type, Callable[[Any], tuple[Condition, ...]]] = MappingProxyType(
     {
@@ -66,3 +66,36 @@ def nodes(condition: Condition) -> Iterator[Condition]:
         node = waiting.pop()
         yield node
         waiting.extend(reversed(children(node)))
+
+
+def transformed(node: Condition, change: Callable[[Condition, Condition], Condition]) -> Condition:
+    """The tree with `change(rebuilt, before)` in the place of every node, children first.
+
+    Where nothing below has changed, `rebuilt` is the very node that was there before.
+    """
+    before = children(node)
+    parts = tuple(transformed(part, change) for part in before)
+    same = all(part is was for part, was in zip(parts, before, strict=True))
+    return change(node if same else _REBUILT[type(node)](node, parts), node)
+
+
+# What has no children cannot have changed ones.
+_REBUILT: Mapping[type, Callable[[Any, tuple[Condition, ...]], Condition]] = MappingProxyType(
+    {
+        Select: lambda node, parts: Select(parts[0], node.field),
+        Index: lambda node, parts: Index(*parts),
+        ListOf: lambda node, parts: ListOf(parts),
+        MapOf: lambda node, parts: MapOf(tuple(zip(parts[::2], parts[1::2], strict=True))),
+        Has: lambda node, parts: Has(parts[0]),
+        Not: lambda node, parts: Not(parts[0]),
+        And: lambda node, parts: And(parts),
+        Or: lambda node, parts: Or(parts),
+        Compare: lambda node, parts: Compare(node.op, *parts),
+        Arithmetic: lambda node, parts: Arithmetic(node.op, *parts),
+        Negate: lambda node, parts: Negate(parts[0]),
+        Conditional: lambda node, parts: Conditional(*parts),
+        Call: lambda node, parts: Call(node.function, parts),
+        Comprehension: lambda node, parts: Comprehension(node.kind, parts[0], node.variable, *parts[1:]),
+        Definitely: lambda node, parts: Definitely(parts[0]),
+    }
+)

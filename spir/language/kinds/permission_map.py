@@ -22,7 +22,8 @@ from types import MappingProxyType
 from spir.errors import Location, RequestError
 from spir.language.form import Form, form_of, items_of
 from spir.language.kinds.obligations import PROPERTIES
-from spir.language.kinds.policy_set import LAYERS, read_condition
+from spir.language.kinds.policy_parts import read_condition
+from spir.language.kinds.policy_set import LAYERS
 from spir.language.nearest import suggestion
 from spir.language.nodes import Fields, Scalar
 from spir.language.typecheck import Kind as Type

@@ -14,9 +14,11 @@ from typing import Any
 from spir.errors import DocumentError
 from spir.language.cel import ROOTS
 from spir.language.document import KINDS, LANGUAGE
-from spir.language.kinds import permission_map, policy_set, policy_test, vocabulary_document
+from spir.language.kinds import permission_map, policy_set, policy_test, template, vocabulary_document
+from spir.language.kinds.instance import INSTANCE_FIELDS
 from spir.language.kinds.obligations import PROPERTIES
 from spir.language.nearest import suggestion
+from spir.language.parameters import FORMATS, KEYWORDS, PARAMETER_FIELDS, TYPES
 from spir.model.facts import Joining
 from spir.model.obligation import PROFILES
 from spir.model.policy import Emergency, Kind, OnMissing
@@ -74,7 +76,8 @@ def _condition() -> Schema:
 
 
 def _policy_set() -> Schema:
-    fields = {**_head(), "policies": {"type": "array", "items": _policy()}}
+    policy = {"oneOf": [_policy(), _instance()]}
+    fields = {**_head(), "policies": {"type": "array", "items": policy}}
     return _document("PolicySet", ("name", "layer", "jurisdiction", "version", "policies"), fields)
 
 
@@ -88,17 +91,30 @@ def _head() -> dict[str, Schema]:
 
 
 def _policy() -> Schema:
-    fields = {
+    fields = {**_common(), "effect": _one_of(kind.value for kind in Kind), "when": _condition()}
+    return _form(policy_set.POLICY_FIELDS, ("id", "effect", "operations"), fields)
+
+
+def _instance() -> Schema:
+    fields: dict[str, Schema] = {
+        **_common(),
+        "template": _NAME,
+        "version": {**_TEXT, "description": "a range of versions, as >=1.0 <2"},
+        "with": {"type": "object", "description": "the template's parameters: `spir template show`"},
+    }
+    return _form(INSTANCE_FIELDS, ("id", "template"), fields)
+
+
+def _common() -> dict[str, Schema]:
+    """What a policy has whether it is written out or made from a template."""
+    return {
         "id": _NAME,
-        "effect": _one_of(kind.value for kind in Kind),
         "operations": _OPERATIONS,
-        "when": _condition(),
         "obligations": {"type": "array", "items": {"oneOf": [_obligation(kind) for kind in PROPERTIES]}},
         "valid": _form(("from", "until"), (), {"from": _TIME, "until": _TIME}),
         "emergency": _one_of(item.value for item in Emergency),
         "on_missing": _one_of(item.value for item in OnMissing),
     }
-    return _form(policy_set.POLICY_FIELDS, ("id", "effect", "operations"), fields)
 
 
 def _obligation(kind: str) -> Schema:
@@ -165,6 +181,63 @@ def _attribute() -> Schema:
     return _form(vocabulary_document.ATTRIBUTE_FIELDS, ("type",), fields)
 
 
+# -- Template --------------------------------------------------------------------------------
+
+
+def _template() -> Schema:
+    texts = {"oneOf": [_TEXT, _form(template.LANGUAGES, (), {})]}
+    whole = _condition()["oneOf"]
+    fields: dict[str, Schema] = {
+        **_common(),
+        "template_id": _NAME,
+        "version": _VERSION,
+        "title": texts,
+        "description": texts,
+        "effect": _one_of(template.EFFECTS),
+        "parameters": {**_mapping(_parameter()), "propertyNames": {"pattern": r"^[A-Za-z_][A-Za-z0-9_]{0,59}$"}},
+        "conditions": whole[1],
+        "when": {"oneOf": whole},
+        "obligations": {"type": "array", "items": _OBJECT, "description": "{parameter: name} stands for its value"},
+        **dict.fromkeys(("cert_fingerprint", "digest"), _SHA256),
+        **dict.fromkeys(("valid_from", "valid_until"), _TIME),
+        "signature": _form(("key", "value"), ("key", "value"), {}),
+    }
+    found = _document("Template", ("template_id", "effect"), fields)
+    # other systems exchange templates without our head; with half of it, it is a mistake
+    head = {"dependentRequired": {"spir": ["kind"], "kind": ["spir"]}, "not": {"required": ["conditions", "when"]}}
+    return {**found, "required": ["template_id", "effect"], **head}
+
+
+_SHA256: Schema = {
+    "type": "string",
+    "pattern": "^([Ss][Hh][Aa]-?256:)?([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$",
+}
+
+
+def _parameter() -> Schema:
+    """A JSON Schema of JSON Schemas: the subset that parameters are written in."""
+    return {"oneOf": [_typed(type, ("title", "description", "default", "examples")) for type in KEYWORDS]}
+
+
+def _typed(type: str, also: tuple[str, ...]) -> Schema:
+    names = [name for name in PARAMETER_FIELDS if name in (*KEYWORDS[type], *also)]
+    count: Schema = {"type": "integer", "minimum": 0}
+    number: Schema = {"type": "number"}
+    fields: dict[str, Schema] = {
+        "type": {"const": type},
+        **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), count),
+        **dict.fromkeys(("minimum", "maximum"), number),
+        "enum": {"type": "array", "minItems": 1},
+        "format": _one_of(FORMATS),
+        "uniqueItems": {"type": "boolean"},
+        "default": {},
+        "examples": {"type": "array"},
+    }
+    if "items" in names:
+        fields["items"] = {"oneOf": [_typed(item, ()) for item in TYPES]}
+    return _form(("type", *names), ("type", *(("items",) if "items" in names else ())), fields)
+
+
 # -- PolicyTest ------------------------------------------------------------------------------
 
 
@@ -182,6 +255,7 @@ _SCHEMAS: Mapping[str, Callable[[], Schema]] = MappingProxyType(
         "PolicySet": _policy_set,
         "PermissionMap": _permission_map,
         "Vocabulary": _vocabulary,
+        "Template": _template,
         "PolicyTest": _policy_test,
     }
 )
