@@ -36,6 +36,7 @@ from adapters.identity.resolver import Resolver
 from adapters.notify.channel import Channel, FhirCommunication, FhirTask, Webhook
 from adapters.notify.courier import Courier
 from adapters.parts import identifiers_of, resolver_of, tls_of
+from adapters.pushdown import DICOM, PUSHDOWN, Dicom
 from adapters.settings import Settings, address
 from adapters.version import VERSION
 from spir.engine.compiler import Compiled, compile_in_slices
@@ -47,7 +48,7 @@ from spir.errors import DocumentError, Unavailable
 from spir.exchange import Credentials, Durable, Identity, Record
 from spir.language.vocabulary import Vocabulary
 from spir.model.decision import Decision
-from spir.model.facts import Fact, Key, Snapshot
+from spir.model.facts import Fact, Key, Snapshot, View
 from spir.model.identity import PatientIdentifiers
 from spir.model.request import Entity, Request
 from spir.record.event import AuditEvent, EventKind, Outcome
@@ -136,6 +137,9 @@ class Gateway:
         await self._begin(self.courier.start, self.courier.stop)
         tidying = asyncio.create_task(self._tidy())
         self._running.callback(tidying.cancel)
+        for name, where in self.settings.in_clear_text():
+            if not only or name in only:
+                log.warning("%s speaks clear text on %s, beyond this machine, as it is configured to", name, where)
         for name, build in _BUILDERS.items():
             listener = build(self) if not only or name in only else None
             if listener is not None:
@@ -143,7 +147,7 @@ class Gateway:
                 self._listeners[name] = listener
         if not self._listeners:
             await self.stop()
-            raise DocumentError("there is no listener to start", hint="configure [hl7v2], [dicom] or [fhir]")
+            raise DocumentError("there is no listener to start", hint="configure [hl7v2], [dicom], [fhir] or [pdp]")
 
     async def _begin(self, start: Callable[[], Any], stop: Callable[[], Any]) -> None:
         try:
@@ -217,6 +221,10 @@ class Gateway:
         return self.rules.fingerprint
 
     @property
+    def generation(self) -> int:
+        return self.policies.current.generation
+
+    @property
     def vocabulary(self) -> Vocabulary:
         return self.policies.current.documents.vocabulary
 
@@ -237,9 +245,17 @@ class Gateway:
         """Like `rule`, where no row will be judged by it."""
         return self.compiled.decide(request, self.snapshot, self.now())
 
-    def explain(self, request: Request) -> Explanation:
-        enums = self.vocabulary.enums()
-        return explain(self.rules, request, self.snapshot, self.now(), enums, self.compiled.decide)
+    def explain(self, request: Request, over: Callable[[], bool]) -> Explanation:
+        """In any thread: what is in force is taken once, and is immutable."""
+        now, view, at = self.policies.current, self.snapshot, self.now()
+        compiled: Compiled = now.prepared
+        said = compiled.decide(request, view, at)
+
+        def decide(changed: Request, facts: View, moment: datetime) -> Decision:
+            """After its time is over every change is said to change nothing: the search ends without a find."""
+            return said if over() else compiled.decide(changed, facts, moment)
+
+        return explain(now.rules, request, view, at, now.documents.vocabulary.enums(), decide)
 
     def health(self) -> Mapping[str, str]:
         """What is wrong, by part; empty if every answer is sound."""
@@ -347,11 +363,18 @@ def _pdp(gateway: Gateway) -> Serving | None:
     section = gateway.settings.pdp
     if section is None:
         return None
-    where = address(section.listen)
+    where, dicom = address(section.listen), gateway.settings.dicom
     config = PdpConfig(
-        host=where.host, port=where.port, socket=section.socket, pipelined=section.pipelined, open=section.open
+        host=where.host,
+        port=where.port,
+        base=section.base,
+        socket=section.socket,
+        pipelined=section.pipelined,
+        open=section.open,
     )
-    return Pdp(config, gateway)
+    queries = Dicom(dicom.modality_lists, dicom.issuers) if dicom is not None else Dicom()
+    tls = tls_of(gateway.settings, section.tls)
+    return Pdp(config, gateway, tls, describe={**PUSHDOWN, DICOM: queries})
 
 
 _BUILDERS: Mapping[str, Callable[[Gateway], Serving | None]] = {

@@ -150,7 +150,6 @@ def inspected(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "patients", f"assigning authorities {', '.join(authorities)}"
     resolver_of(settings, directory, lambda: datetime.now(settings.zone))
     yield "identity", f"{len(settings.identity.issuers)} token issuers"
-    for name, section in (("hl7v2", settings.hl7v2), ("dicom", settings.dicom), ("fhir", settings.fhir)):
-        if section is not None:
-            tls_of(settings, section.tls)
-            yield name, f"{section.listen}, {'TLS' if section.tls else 'clear text'}"
+    for name, section in settings.listening():
+        tls_of(settings, section.tls)
+        yield name, f"{section.listen}, {'TLS' if section.tls else 'clear text'}"

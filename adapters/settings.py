@@ -11,10 +11,11 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -137,12 +138,18 @@ class NotifySection(_Section, frozen=True, kw_only=True):
 
 
 class Pdp(_Section, frozen=True, kw_only=True):
-    """The decision point. `socket` and `pipelined` are paths of Unix sockets; `open` asks nobody who it is."""
+    """The decision point. `socket` and `pipelined` are paths of Unix sockets; `open` asks nobody who it is.
+
+    `base` is its URL as callers see it, behind a proxy or by name; else it is made of `listen`.
+    """
 
     listen: str = "127.0.0.1:8181"
+    base: str = ""
     socket: str = ""
     pipelined: str = ""
     open: bool = False
+    tls: Tls | None = None
+    allow_clear_text: bool = False
 
 
 class Audit(_Section, frozen=True, kw_only=True):
@@ -182,6 +189,18 @@ class Settings(_Section, frozen=True, kw_only=True):
     def secret(self, name: str) -> str:
         """A secret from a file, without the line end; "" for no file."""
         return self.text(name).strip() if name else ""
+
+    def listening(self) -> Iterator[tuple[str, Hl7v2 | Dicom | Fhir | Pdp]]:
+        """The listeners of the configuration, by name."""
+        for name, section in (("hl7v2", self.hl7v2), ("dicom", self.dicom), ("fhir", self.fhir), ("pdp", self.pdp)):
+            if section is not None:
+                yield name, section
+
+    def in_clear_text(self) -> Iterator[tuple[str, str]]:
+        """Listeners without TLS that other machines can reach, and where."""
+        for name, section in self.listening():
+            if section.tls is None and not address(section.listen).loopback:
+                yield name, section.listen
 
     @property
     def data(self) -> Path:
@@ -344,18 +363,38 @@ def _check(settings: Settings, name: str) -> None:
         raise DocumentError(f"`{settings.site.timezone}` is not a time zone", location=where) from error
     if settings.policy.keep < 1:
         raise DocumentError("[policy] keep is at least 1", location=where)
-    for section in (settings.hl7v2, settings.dicom, settings.fhir):
-        if section is None:
-            continue
-        if not address(section.listen).loopback and section.tls is None and not section.allow_clear_text:
+    allowed = {name for name, section in settings.listening() if section.allow_clear_text}
+    for name, listen in settings.in_clear_text():
+        if name not in allowed:
             raise DocumentError(
-                f"clear text on `{section.listen}` beyond loopback",
+                f"clear text on `{listen}` beyond loopback",
                 hint="give it a [tls] section, or set allow_clear_text = true",
                 location=where,
             )
-    if settings.pdp is not None and not address(settings.pdp.listen).loopback:
-        raise DocumentError(f"the PDP listens on loopback only, not on `{settings.pdp.listen}`", location=where)
+    if settings.pdp is not None:
+        _check_pdp(settings.pdp, where)
     if settings.fhir is not None and not settings.fhir.upstream:
         raise DocumentError("[fhir] needs an `upstream`", location=where)
     if settings.dicom is not None and settings.dicom.pacs is None:
         raise DocumentError("[dicom] needs a `pacs`", location=where)
+
+
+def _check_pdp(section: Pdp, where: Location) -> None:
+    if section.open and not address(section.listen).loopback:
+        raise DocumentError(
+            f"a decision point on `{section.listen}` cannot be open to everybody",
+            hint="listen on loopback, or let callers be identified",
+            location=where,
+        )
+    if not section.base:
+        return
+    try:
+        parts = urlsplit(section.base)
+        sound = parts.scheme in ("https", "http") and bool(parts.hostname) and not (parts.query or parts.fragment)
+    except ValueError:
+        sound = False
+    if not sound or parts.username is not None:
+        hint = "write https://HOST or https://HOST/PATH"
+        raise DocumentError(
+            f"[pdp] base is no address that callers can use: `{section.base}`", hint=hint, location=where
+        )

@@ -17,7 +17,7 @@ from spir.model.decision import Decision
 from spir.model.request import Request
 from spir.record.event import AuditEvent, EventKind, Outcome
 
-__all__ = ["Call", "evaluated", "refused", "searched", "told"]
+__all__ = ["Call", "evaluated", "refused", "reloaded", "searched", "told"]
 
 PROTOCOL = "pdp"
 DECIDED = EventKind.DECISION
@@ -92,6 +92,13 @@ def searched(call: Call, request: Request, counts: Mapping[str, int], now: datet
             {**call.detail(), **counts},
         )
     )
+
+
+def reloaded(call: Call, operation: str, detail: Mapping[str, Any], sound: bool, now: datetime) -> Record:
+    """A caller had the policies read again. What came into force is an event of its own, of the gateway's."""
+    outcome = Outcome.SUCCESS if sound else Outcome.ERROR
+    given = {**call.detail(), **detail}
+    return Record(AuditEvent(now, EventKind.LIFECYCLE, PROTOCOL, operation, call.peer, outcome, (), None, None, given))
 
 
 def refused(

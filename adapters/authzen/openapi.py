@@ -71,8 +71,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     if request:
         said["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(request)}}}
-    if operation.id == "ready":
-        said["responses"]["503"] = _response("Readiness", "Decisions are not sound now")
+    for status, schema, text in _MORE.get(operation.id, ()):
+        said["responses"][status] = _response(schema, text)
     return said
 
 
@@ -115,11 +115,21 @@ _BODIES: Mapping[str, tuple[str, str]] = {
     "searchAction": ("ActionSearch", "ActionsFound"),
     "plan": ("PlanRequest", "Plan"),
     "explain": ("Evaluation", "Explanation"),
+    "reload": ("Nothing", "Reloaded"),
     "configuration": ("", "Configuration"),
     "description": ("", "Document"),
     "metrics": ("", "Text"),
     "alive": ("", "Readiness"),
     "ready": ("", "Readiness"),
+}
+
+# operation -> (status, schema, text) of what else may come back
+_MORE: Mapping[str, tuple[tuple[str, str, str], ...]] = {
+    "ready": (("503", "Readiness", "Decisions are not sound now"),),
+    "reload": (
+        ("422", "Reloaded", "What was read is refused: what was in force stays"),
+        ("409", "Refusal", "Somebody else is having it read at this moment"),
+    ),
 }
 
 _SEARCHED: dict[str, Schema] = {"context": _ANY, "page": _schema("Page")}
@@ -217,7 +227,21 @@ _SCHEMAS: dict[str, Schema] = {
         tied=_list(_object("obligation condition", obligation=_schema("Obligation"), condition=_TEXT)),
         pushdown={**_ANY, "description": "what each adapter would ask its peer for"},
     ),
-    "Explanation": _object("request decision layers", request=_ANY, decision=_ANY, layers=_list(_ANY)),
+    "Explanation": _object(
+        "request decision layers",
+        request=_ANY,
+        decision=_ANY,
+        layers=_list({**_ANY, "description": "`left_out`: how many policies did not fit into the answer"}),
+    ),
+    "Nothing": {**_ANY, "description": "an empty object"},
+    "Reloaded": _object(
+        "changed bundle generation problems",
+        changed={**_FLAG, "description": "whether something else is in force now"},
+        bundle={**_TEXT, "description": "fingerprint of the policies in force"},
+        generation={**_COUNT, "description": "of the bundle in force; 0 for documents in folders"},
+        problems={**_ANY, "description": "what was refused, by part: policies, directory"},
+        error=_object("status message", status=_COUNT, message=_TEXT),
+    ),
     "Configuration": _object(
         "policy_decision_point access_evaluation_endpoint",
         policy_decision_point=_TEXT,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from spir.engine.explain import Explanation
-from spir.exchange import Credentials, Durable, Identity, Ruling
+from spir.exchange import Credentials, Durable, Identity
 from spir.language.vocabulary import Vocabulary
 from spir.model.decision import Decision
 from spir.model.facts import Snapshot
@@ -29,7 +29,8 @@ class Measure:
 
 
 class PdpPort(Protocol):
-    """Everything here is quick and called on the event loop's thread, except `commit`, which waits for the disk.
+    """Everything here is quick and called on the event loop's thread, except `commit`, which waits for the disk,
+    `reload`, and `explain`, which runs in a thread of its own.
 
     `bundle`, `vocabulary`, `entities`, `resources` and `snapshot` are what is in
     force at this moment: the same object for as long as nothing has changed.
@@ -38,6 +39,11 @@ class PdpPort(Protocol):
     @property
     def bundle(self) -> str:
         """The fingerprint of the rules in force."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """The generation of the bundle in force; 0 where the documents are in folders."""
         ...
 
     @property
@@ -70,11 +76,13 @@ class PdpPort(Protocol):
         """Decide by the rules and the facts in force. Never raises for what a request says."""
         ...
 
-    def rule(self, request: Request) -> Ruling:
-        """The same, for judging rows by the decision afterwards."""
+    def explain(self, request: Request, over: Callable[[], bool]) -> Explanation:
+        """Decide and say why. Called in another thread; once `over` is true, no more changes are tried."""
         ...
 
-    def explain(self, request: Request) -> Explanation: ...
+    def reload(self) -> Awaitable[bool]:
+        """Read policies and directory again; whether something else is in force now. `health` says what was refused."""
+        ...
 
     async def commit(self, *items: Durable) -> int:
         """Make the items durable. Raises Unavailable."""

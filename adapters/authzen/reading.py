@@ -29,6 +29,7 @@ __all__ = [
     "batch",
     "evaluation",
     "frame",
+    "nothing",
     "plan",
     "search",
     "spelled",
@@ -141,6 +142,10 @@ class _Planned(Struct):
     unknown: Paths = []
 
 
+class _Nothing(Struct):
+    """An object."""
+
+
 @dataclass(frozen=True, slots=True)
 class Codec:
     """How one endpoint's bodies are written. `tag` keeps their digests apart."""
@@ -156,7 +161,10 @@ MSGPACK = Codec(b"m", "msgpack", msgspec.msgpack.Decoder, msgspec.msgpack.Encode
 
 _DECODERS: dict[tuple[bytes, type[Any]], Any] = {
     (codec.tag, kind): codec.decoder(kind) for codec in (JSON, MSGPACK) for kind in (_Evaluation, _Batch)
-} | {(JSON.tag, kind): JSON.decoder(kind) for kind in (_SubjectSearch, _ResourceSearch, _ActionSearch, _Planned)}
+} | {
+    (JSON.tag, kind): JSON.decoder(kind)
+    for kind in (_SubjectSearch, _ResourceSearch, _ActionSearch, _Planned, _Nothing)
+}
 _FRAME = MSGPACK.decoder(_Frame)
 
 
@@ -237,6 +245,11 @@ def plan(body: bytes) -> Request:
     resource = _converted({"id": "", **found.resource}, _Party)
     paths = [*found.deferred, *found.unknown] or ["resource"]
     return _request(_Evaluation(found.subject, found.action, resource, found.context, paths))
+
+
+def nothing(body: bytes) -> None:
+    """An object, none of whose members means anything. Raises RequestError."""
+    _decoded(JSON, _Nothing, body)
 
 
 def spelled(codec: Codec, data: Any) -> bytes:

@@ -23,6 +23,7 @@ from typing import Any, Literal
 from adapters import mappings
 from adapters.authzen import events, reading
 from adapters.authzen.answer import Refused, planned, refusal
+from adapters.authzen.aside import Aside, Patience
 from adapters.authzen.cache import CAPACITY
 from adapters.authzen.call import Arrived, Receive, Reply, Scope, Send, head
 from adapters.authzen.deciding import Deciding, Evaluated, digest
@@ -38,19 +39,24 @@ from adapters.authzen.reading import JSON
 from adapters.authzen.recorder import Recorder
 from adapters.authzen.search import Candidates, Found, Looking
 from adapters.authzen.server import HttpServer
+from adapters.authzen.shorten import shortened
 from adapters.authzen.tally import Tally
 from adapters.version import VERSION
+from spir.engine.explain import Explanation
 from spir.errors import DocumentError, RequestError, Unauthenticated, Unavailable
-from spir.exchange import Ruling
+from spir.model.decision import Decision
 from spir.model.request import Request
 
 __all__ = ["Describe", "Pdp", "PdpConfig"]
 
 log = logging.getLogger("spir.pdp")
 
-# What an adapter would ask its peer for under a ruling, JSON-ready; None if the request is not of its kind.
-Describe = Callable[[Ruling], Mapping[str, Any] | None]
+# What an adapter would ask its peer for under a decision, JSON-ready; None if the request is not of its kind.
+Describe = Callable[[Request, Decision], Any]
 Handler = Callable[[Arrived, Operation], Awaitable[Reply]]
+
+RELOADED = ("policies", "directory")  # parts that are read again
+UNREADABLE = 422
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,8 @@ class PdpConfig:
 
     `open`: ask nobody who it is; for loopback only. `page_key`: 32 bytes shared
     by all processes behind one name; b"" makes one for this process.
-    `subject_types`: other names of subject types. Times in seconds, sizes in bytes.
+    `subject_types`: other names of subject types. `max_explained`: of a request that is to be explained, for what
+    it says comes back with every policy that looks at it. Times in seconds, sizes in bytes.
     """
 
     host: str = "127.0.0.1"
@@ -74,6 +81,7 @@ class PdpConfig:
     subject_types: Mapping[str, str] = field(default_factory=lambda: {"user": "person"})
     identity_seconds: float = 2.0
     max_body: int = 256 * 1024
+    max_explained: int = 16 * 1024
     remembered: int = CAPACITY
 
     def __post_init__(self) -> None:
@@ -112,6 +120,8 @@ class Pdp:
         self._candidates = Candidates(services, config.subject_types)
         self._pages = Pages(config.page_key or os.urandom(32), partial(os.urandom, 12))
         self._numbers = random.Random()
+        self._aside = Aside()
+        self._reloading = False
         self._stopping = False
         self._routes = self._routed()
         self._http = HttpServer(self, self._plain, tls)
@@ -142,6 +152,7 @@ class Pdp:
         await self._http.stop()
         await self._local.stop()
         await self._pipelined.stop()
+        await self._aside.close()
         await self._recorder.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -211,18 +222,51 @@ class Pdp:
     async def _plan(self, arrived: Arrived, operation: Operation) -> Reply:
         call, now = self._admitted(arrived, operation)
         request = self._deciding.ground().settled(reading.plan(await arrived.body(self.config.max_body)))
-        ruling = self.services.rule(request)
-        pushed = {name: said for name, describe in self._describe.items() if (said := describe(ruling)) is not None}
-        decision = ruling.decision
+        decision = self.services.decide(request)
+        encoded = await self._aside.run(lambda over: self._planned(request, decision))
         await self._recorder.record((events.told(call, request, decision, now),))
-        return Reply(200, JSON.encode(planned(decision, pushed)), decision.bundle)
+        return Reply(200, encoded, decision.bundle)
+
+    def _planned(self, request: Request, decision: Decision) -> bytes:
+        asked = ((name, describe(request, decision)) for name, describe in self._describe.items())
+        return JSON.encode(planned(decision, {name: pushed for name, pushed in asked if pushed is not None}))
 
     async def _explain(self, arrived: Arrived, operation: Operation) -> Reply:
         call, now = self._admitted(arrived, operation)
-        request = self._deciding.ground().settled(reading.evaluation(await arrived.body(self.config.max_body)))
-        said = self.services.explain(request)
+        request = self._deciding.ground().settled(reading.evaluation(await arrived.body(self.config.max_explained)))
+        said, encoded = await self._aside.run(partial(self._explained, request))
         await self._recorder.record((events.told(call, request, said.decision, now),))
-        return Reply(200, JSON.encode(said.to_json()), said.decision.bundle)
+        return Reply(200, encoded, said.decision.bundle)
+
+    def _explained(self, request: Request, over: Patience) -> tuple[Explanation, bytes]:
+        said = self.services.explain(request, over)
+        return said, JSON.encode(shortened(said.to_json(), JSON.encode))
+
+    async def _reload(self, arrived: Arrived, operation: Operation) -> Reply:
+        """INVARIANT: only on behalf of somebody, whom a policy permits it; where everybody may ask, nobody may do."""
+        if self.config.open:
+            raise Refused(403, "an open decision point changes nothing for its callers", hint="send it SIGHUP")
+        call, _ = self._admitted(arrived, operation)
+        reading.nothing(await arrived.body(self.config.max_body))
+        if self._reloading:
+            later = ((b"retry-after", b"1"),)
+            raise Refused(409, "they are being read at this moment", hint="try again later", headers=later)
+        self._reloading = True
+        try:
+            changed = await self.services.reload()
+        finally:
+            self._reloading = False
+        return await self._reloaded(call, operation, changed)
+
+    async def _reloaded(self, call: events.Call, operation: Operation, changed: bool) -> Reply:
+        services = self.services
+        problems = {part: text for part, text in services.health().items() if part in RELOADED}
+        force = {"bundle": services.bundle, "generation": services.generation}
+        await self._recorder.record((events.reloaded(call, operation.permission, force, not problems, services.now()),))
+        said: dict[str, Any] = {"changed": changed, **force, "problems": problems}
+        if problems:
+            said |= refusal(UNREADABLE, "; ".join(problems.values()))
+        return Reply(UNREADABLE if problems else 200, JSON.encode(said), services.bundle)
 
     # -- what needs no permission --------------------------------------------------------------
 
@@ -310,6 +354,7 @@ class Pdp:
             "searchAction": partial(self._search, "action"),
             "plan": self._plan,
             "explain": self._explain,
+            "reload": self._reload,
             "configuration": self._configuration,
             "description": self._description,
             "metrics": self._metrics,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -28,6 +28,7 @@ from spir.record.event import AuditEvent
 from tests.given import NOON
 
 PEP = Entity("system", "pep", {"role": "enforcement"})
+OPS = Entity("system", "ops", {"role": "operator"})
 GUEST = Entity("system", "guest")
 DR_LI = Entity("person", "dr.li", {"role": "physician", "department": "cardiology"})
 DR_WU = Entity("person", "dr.wu", {"role": "physician"})
@@ -44,6 +45,10 @@ policies:
     effect: permit
     operations: ["execute:policy", "read:policy:metrics"]
     when: subject.type == "system" && subject.role == "enforcement"
+  - id: operators-reload
+    effect: permit
+    operations: ["update:policy:reload"]
+    when: subject.type == "system" && subject.role == "operator"
   - id: care-team-reads
     effect: permit
     operations: ["read:result", "read:patient"]
@@ -70,13 +75,18 @@ class GivenPdp:
 
     documents: tuple[str, ...] = (POLICIES,)
     organization: str = "cn/test"
-    entities: Mapping[str, Entity] = field(default_factory=lambda: {one.id: one for one in (PEP, GUEST, DR_LI, DR_WU)})
+    entities: Mapping[str, Entity] = field(
+        default_factory=lambda: {one.id: one for one in (PEP, OPS, GUEST, DR_LI, DR_WU)}
+    )
     resources: Mapping[str, Mapping[str, Entity]] = field(default_factory=dict)
     clock: datetime = NOON
     store: FactStore = field(default_factory=FactStore)
     problems: Mapping[str, str] = field(default_factory=dict)
     broken: bool = False
     asked: list[Request] = field(default_factory=list)
+    coming: tuple[str, ...] | None = None
+    refusing: Mapping[str, str] = field(default_factory=dict)
+    generation: int = 0
     shown: list[Credentials] = field(default_factory=list)
     commits: list[tuple[Durable, ...]] = field(default_factory=list)
 
@@ -118,8 +128,19 @@ class GivenPdp:
         self.asked.append(request)
         return rule(self.rules, request, self.snapshot, self.clock)
 
-    def explain(self, request: Request) -> Explanation:
+    def explain(self, request: Request, over: Callable[[], bool]) -> Explanation:
         return explain(self.rules, request, self.snapshot, self.clock)
+
+    async def reload(self) -> bool:
+        """Other rules, if there are any that wait; what is wrong with them stays in `problems`."""
+        await asyncio.sleep(0)
+        if self.coming is None:
+            return False
+        documents, self.problems = self.coming, dict(self.refusing)
+        if not self.problems:
+            self.documents, self.generation = documents, self.generation + 1
+            vars(self).pop("_read", None), vars(self).pop("rules", None)
+        return not self.problems
 
     async def commit(self, *items: Durable) -> int:
         await asyncio.sleep(0)

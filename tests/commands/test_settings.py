@@ -74,6 +74,13 @@ signing_key = "audit.key"
         (MINIMAL + '[fhir]\nlisten = "127.0.0.1:8080"\n', "needs an `upstream`"),
         (MINIMAL + '[hl7v2]\nlisten = "0.0.0.0:2575"\n', "clear text on `0.0.0.0:2575` beyond loopback"),
         (MINIMAL + '[hl7v2]\nlisten = "2575"\n', "is not an address"),
+        (MINIMAL + '[pdp]\nlisten = "0.0.0.0:8181"\n', "clear text on `0.0.0.0:8181` beyond loopback"),
+        (MINIMAL + '[pdp]\nbase = "pdp.example"\n', "`pdp.example`"),
+        (MINIMAL + '[pdp]\nbase = "https://pdp.example/?a"\n', "no address that callers can use"),
+        (
+            MINIMAL + '[pdp]\nlisten = "0.0.0.0:1"\nopen = true\nallow_clear_text = true\n',
+            "cannot be open to everybody",
+        ),
         ('[site]\norganization = "x"\ntimezone = "Mars/Olympus"\n', "`Mars/Olympus` is not a time zone"),
         ("[site\n", "this is not TOML"),
         ("", "missing required field `site`"),

@@ -1,0 +1,174 @@
+"""The decision point as a part of the gateway: its settings, plans of both protocols, explanations, and reloading."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import trustme
+
+from adapters.compose import Gateway
+from adapters.demo_site import Surroundings, fixture, lay_out, token
+from adapters.parts import changes_of
+from adapters.settings import load
+from spir.exchange import Learn
+
+pytestmark = pytest.mark.wire
+
+NOBODY = "http://127.0.0.1:9"
+STAFF = """
+- {id: pep, type: system, properties: {role: enforcement}, tokens: [pep]}
+- {id: ops, type: system, properties: {role: operator}, tokens: [ops]}
+"""
+CALLERS = """\
+spir: "1"
+kind: PolicySet
+name: callers
+layer: national
+jurisdiction: cn
+version: 1.0.0
+policies:
+- {id: peps-ask, effect: permit, operations: ["execute:policy"], when: subject.role == "enforcement"}
+- {id: ops-reload, effect: permit, operations: ["update:policy:reload"], when: subject.role == "operator"}
+"""
+IMAGING = {
+    "subject": {"type": "person", "id": "dr.li", "properties": {"permissions": ["read:patient:allergy"]}},
+    "action": {"name": "search"},
+    "resource": {"type": "imaging"},
+}
+
+
+class Site:
+    """A gateway with nothing but its decision point, and calls to it over TLS."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        config = lay_out(folder, Surroundings(1, "PACS", 1, NOBODY, NOBODY, 1, 1, 1))
+        authority = trustme.CA()
+        certificate = authority.issue_cert("localhost")
+        certificate.private_key_pem.write_to_path(folder / "tls.key")
+        certificate.cert_chain_pems[0].write_to_path(folder / "tls.crt")
+        self.trusting = ssl.create_default_context()
+        authority.configure_trust(self.trusting)
+        (folder / "staff.yaml").write_text(f"{(folder / 'staff.yaml').read_text('utf-8').rstrip()}{STAFF}", "utf-8")
+        self.callers = folder / "policies" / "callers.yaml"
+        self.callers.write_text(CALLERS, "utf-8")
+        section = '[pdp]\nlisten = "127.0.0.1:0"\nbase = "https://pdp.example/authz"\n'
+        tls = 'tls = {certificate = "tls.crt", key = "tls.key"}\n'
+        text = config.read_text("utf-8").replace('documents = ["policies"]', 'documents = ["policies"]\nwatch = false')
+        config.write_text(f"{text}\n{section}{tls}", "utf-8")
+        self.settings = load(config)
+
+    def play(self, scene: Callable[[Site], Awaitable[None]]) -> None:
+        async def run() -> None:
+            self.gateway = await Gateway.open(self.settings)
+            await self.gateway.start(frozenset({"pdp"}))
+            try:
+                async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.trusting)) as self.http:
+                    await scene(self)
+            finally:
+                await self.gateway.stop()
+
+        asyncio.run(run())
+
+    async def ask(self, path: str, body: Any = None, who: str = "pep") -> tuple[int, Any]:
+        url = f"https://localhost:{self.gateway.ports['pdp']}{path}"
+        headers = {"Authorization": f"Bearer {token(self.folder, who)}"}
+        async with self.http.request("GET" if body is None else "POST", url, json=body, headers=headers) as reply:
+            return reply.status, await reply.json()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def test_discovery_names_the_place_that_callers_know(site: Site) -> None:
+    async def scene(site: Site) -> None:
+        _, found = await site.ask("/.well-known/authzen-configuration")
+        assert found["policy_decision_point"] == "https://pdp.example/authz"
+        assert found["access_evaluation_endpoint"] == "https://pdp.example/authz/access/v1/evaluation"
+
+    site.play(scene)
+
+
+def test_a_plan_shows_what_each_protocol_pushes_down(site: Site) -> None:
+    async def scene(site: Site) -> None:
+        _, said = await site.ask("/v1/plan", IMAGING)
+        assert said["pushdown"] == {"dicom": [], "fhir": {"ImagingStudy": None}}  # dr.li treats nobody yet
+        at = site.gateway.now()
+        admitted = changes_of(fixture("hl7v2/adt_a01.hl7"), site.gateway.directory, site.gateway.identifiers, at)
+        await site.gateway.commit(Learn(admitted))
+        _, said = await site.ask("/v1/plan", IMAGING)
+        assert said["effect"] == "conditional" and said["pushdown"] == {
+            "dicom": [{"ModalitiesInStudy": "CR\\DX", "PatientID": "P001"}],
+            "fhir": {"ImagingStudy": {"patient": "Patient/{HIS|P001}", "modality": "CR,DX"}},
+        }
+        _, other = await site.ask("/v1/plan", {**IMAGING, "action": {"name": "read"}})
+        assert other["pushdown"] == {}
+
+    site.play(scene)
+
+
+def test_an_explanation_says_why_and_what_would_change_it(site: Site) -> None:
+    async def scene(site: Site) -> None:
+        body = {**IMAGING, "action": {"name": "read"}, "resource": {"type": "result", "id": "r1"}}
+        status, said = await site.ask("/v1/explain", body)
+        assert status == 200 and {layer["layer"] for layer in said["layers"]} == {
+            "national",
+            "provincial",
+            "institution",
+        }
+        assert said["decision"]["bundle"] == site.gateway.bundle and "smallest_change" in said
+
+    site.play(scene)
+
+
+def test_policies_are_read_again_for_whom_a_policy_permits_it(site: Site) -> None:
+    async def scene(site: Site) -> None:
+        before = site.gateway.bundle
+        assert await site.ask("/v1/reload", {}, "ops") == (
+            200,
+            {"changed": False, "bundle": before, "generation": 0, "problems": {}},
+        )
+        assert (await site.ask("/v1/reload", {}))[0] == 403
+        site.callers.write_text(CALLERS.replace("peps-ask", "enforcement-asks"), "utf-8")
+        status, said = await site.ask("/v1/reload", {}, "ops")
+        assert (status, said["changed"], said["bundle"]) == (200, True, site.gateway.bundle)
+        assert site.gateway.bundle != before
+
+    site.play(scene)
+
+
+def test_what_cannot_be_read_is_refused_and_changes_nothing(site: Site) -> None:
+    async def scene(site: Site) -> None:
+        before = site.gateway.bundle
+        site.callers.write_text(CALLERS.replace("subject.role", "subject.rolle"), "utf-8")
+        status, said = await site.ask("/v1/reload", {}, "ops")
+        assert (status, said["changed"], said["bundle"]) == (422, False, before)
+        assert "subject.rolle" in said["problems"]["policies"] and said["error"]["status"] == 422
+        assert (await site.ask("/readyz"))[0] == 503
+        site.callers.write_text(CALLERS, "utf-8")
+        assert (await site.ask("/v1/reload", {}, "ops"))[0] == 200
+        assert (await site.ask("/readyz"))[0] == 200
+
+    site.play(scene)
+
+
+def test_clear_text_beyond_this_machine_is_said_at_start(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    text = (site.folder / "spir.toml").read_text("utf-8")
+    text = text.replace('tls = {certificate = "tls.crt", key = "tls.key"}', "allow_clear_text = true")
+    (site.folder / "spir.toml").write_text(text.replace('"127.0.0.1:0"', '"0.0.0.0:0"'), "utf-8")
+    site.settings = load(site.folder / "spir.toml")
+
+    async def scene(site: Site) -> None:
+        assert "pdp speaks clear text on 0.0.0.0:0" in caplog.text
+
+    with caplog.at_level(logging.WARNING):
+        site.play(scene)
