@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import yaml
@@ -62,8 +63,7 @@ def read_nodes(text: str, file: str) -> list[Node]:
     if file.endswith(".json"):
         text = _joined_surrogates(text)
     try:
-        events = yaml.parse(text, Loader=_Loader)
-        return list(_Composer(file, text, events).documents())
+        return list(_Composer(file, text).documents())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Location(file, mark.line + 1, mark.column + 1) if mark else start
@@ -114,21 +114,26 @@ def _stray(text: str, file: str) -> Location:
 class _Composer:
     """Events to nodes. Recursive, with a bound on the depth."""
 
-    def __init__(self, file: str, text: str, events: Iterator[Any]) -> None:
+    def __init__(self, file: str, text: str) -> None:
         self.file = file
         self.lines = text.split("\n")
-        self.events = events
+        self.parser = _Loader(text)
+        self.next: Callable[[], Any] = self.parser.get_event
         self.count = 0
 
     def documents(self) -> Iterator[Node]:
-        for event in self.events:
-            if isinstance(event, yaml.DocumentStartEvent):
-                node = self.node(next(self.events), 0)
-                if not isinstance(node, Scalar) or node.value is not None:
-                    yield node
+        try:
+            while (event := self.next()) is not None:
+                if event.__class__ is yaml.DocumentStartEvent:
+                    node = self.node(self.next(), 0)
+                    if not isinstance(node, Scalar) or node.value is not None:
+                        yield node
+        finally:
+            self.parser.dispose()
 
     def place(self, event: Any) -> Location:
-        return Location(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
+        start = event.start_mark
+        return Location(self.file, start.line + 1, start.column + 1)
 
     def refuse(self, message: str, event: Any, hint: str = "") -> DocumentError:
         return DocumentError(message, hint=hint, location=self.place(event))
@@ -137,43 +142,45 @@ class _Composer:
         self.count += 1
         if depth > MAX_DEPTH or self.count > MAX_NODES:
             raise self.refuse("the document is too deep or too large", event, f"at most {MAX_DEPTH} levels are read")
-        if isinstance(event, yaml.AliasEvent) or event.anchor:
+        kind = event.__class__
+        if kind is yaml.AliasEvent or event.anchor:
             raise self.refuse("anchors and aliases are not read", event, "write it out where it is needed")
         if event.tag:
             raise self.refuse("tags are not read", event, "leave it out; quotes make a text of anything")
-        match event:
-            case yaml.MappingStartEvent():
-                return self.fields(event, depth)
-            case yaml.SequenceStartEvent():
-                return self.items(event, depth)
-            case _:
-                return self.scalar(event)
+        if kind is yaml.ScalarEvent:
+            return self.scalar(event)
+        return self.fields(event, depth) if kind is yaml.MappingStartEvent else self.items(event, depth)
 
     def items(self, start: Any, depth: int) -> Items:
         found = []
-        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+        while (event := self.next()).__class__ is not yaml.SequenceEndEvent:
             found.append(self.node(event, depth + 1))
         return Items(tuple(found), self.place(start))
 
     def fields(self, start: Any, depth: int) -> Fields:
         entries: dict[str, Node] = {}
         keys: dict[str, Location] = {}
-        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+        while (event := self.next()).__class__ is not yaml.MappingEndEvent:
             key = self.node(event, depth + 1)
             if not isinstance(key, Scalar) or not isinstance(key.value, str):
                 raise self.refuse("keys must be text", event, "put it in quotes")
-            if key.value in entries:
-                raise self.refuse(f"the key `{key.value[:60]}` is there twice", event)
-            keys[key.value] = key.location
-            entries[key.value] = self.node(next(self.events), depth + 1)
+            name = key.value
+            if name in entries:
+                raise self.refuse(f"the key `{name[:60]}` is there twice", event)
+            keys[name] = key.location
+            entries[name] = self.node(self.next(), depth + 1)
         return Fields(entries, keys, self.place(start))
 
     def scalar(self, event: Any) -> Scalar:
         # implicit[0]: plain, so that the schema says what it is; quoted and block scalars are text
-        value = _resolved(event.value) if event.implicit[0] and not event.style else event.value
-        if isinstance(value, float) and not math.isfinite(value):
+        start, style = event.start_mark, event.style
+        place = Location(self.file, start.line + 1, start.column + 1)
+        if style or not event.implicit[0]:
+            return Scalar(event.value, place, self.content(event))
+        value = _resolved(event.value)
+        if value.__class__ is float and not math.isfinite(value):
             raise self.refuse("a number must be finite", event)
-        return Scalar(value, self.place(event), self.content(event))
+        return Scalar(value, place, place if event.end_mark.line == start.line else Location(self.file, place.line, 0))
 
     def content(self, event: Any) -> Location:
         """Where the scalar's text begins, for the places of errors inside it."""
@@ -195,9 +202,13 @@ class _Composer:
         return 1
 
 
-_NULL = frozenset(("", "~", "null", "Null", "NULL"))
-_TRUE = frozenset(("true", "True", "TRUE"))
-_FALSE = frozenset(("false", "False", "FALSE"))
+_CONSTANTS: Mapping[str, bool | None] = MappingProxyType(
+    {
+        **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+        **dict.fromkeys(("true", "True", "TRUE"), True),
+        **dict.fromkeys(("false", "False", "FALSE"), False),
+    }
+)
 _INT = re.compile(r"[-+]?[0-9]{1,40}|0o[0-7]{1,60}|0x[0-9a-fA-F]{1,40}", re.ASCII)
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", re.ASCII
@@ -206,10 +217,10 @@ _FLOAT = re.compile(
 
 def _resolved(text: str) -> str | int | float | bool | None:
     """A plain scalar by YAML 1.2's core schema (10.3.2)."""
-    if text in _NULL:
-        return None
-    if text in _TRUE or text in _FALSE:
-        return text in _TRUE
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if text[0] not in "+-.0123456789":
+        return text
     if _INT.fullmatch(text):
         return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
     if _FLOAT.fullmatch(text):

@@ -86,7 +86,12 @@ def _double(value: float) -> str:
 _ESCAPES: Mapping[str, str] = MappingProxyType({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
+_PLAIN = re.compile(r"[ !#-\[\]-~]*")
+
+
 def _quoted(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return f'"{text}"'
     return '"' + "".join(_ESCAPES.get(letter) or _visible(letter) for letter in text) + '"'
 
 
@@ -97,24 +102,20 @@ def _visible(letter: str) -> str:
 # -- nodes -----------------------------------------------------------------------------------
 
 
+_RANKS: Mapping[type, int] = MappingProxyType(
+    {Conditional: _TERNARY, Or: _OR, And: _AND, Compare: _RELATION, Not: _UNARY, Negate: _UNARY, Attribute: _MEMBER}
+)
+
+
 def _rank(node: Condition) -> int:
-    match node:
-        case Conditional():
-            return _TERNARY
-        case Or():
-            return _OR
-        case And():
-            return _AND
-        case Compare():
-            return _RELATION
-        case Arithmetic():
-            return _SUM if node.op in "+-" else _PRODUCT
-        case Not() | Negate():
-            return _UNARY
-        case Literal() if isinstance(node.value, (int, float)) and str(node.value).startswith("-"):
-            return _UNARY  # a sign and a number
-        case _:
-            return _MEMBER
+    found = _RANKS.get(type(node))
+    if found is not None:
+        return found
+    if isinstance(node, Arithmetic):
+        return _SUM if node.op in "+-" else _PRODUCT
+    if isinstance(node, Literal) and isinstance(node.value, (int, float)) and str(node.value).startswith("-"):
+        return _UNARY  # a sign and a number
+    return _MEMBER
 
 
 def _operand(node: Condition, least: int) -> str:
