@@ -19,18 +19,22 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
-from spir.assurance.proof.domain import Choice, Domain, Line, Point, Span, interval, one_of
+from spir.assurance.proof.box import Box
+from spir.assurance.proof.domain import PRESENT, Choice, Domain, Line, Point, Span
 from spir.assurance.proof.places import Places
-from spir.assurance.proof.terms import CLOCK, ORGANIZATION, All, Related, Statement, Test, Variable, address
+from spir.assurance.proof.terms import CLOCK, ORGANIZATION, All, Related, Statement, Test, Variable, address, opposite
+from spir.assurance.proof.terms import tests as leaves
 from spir.assurance.proof.world import World
 from spir.errors import SpirError
 
-__all__ = ["EFFORT", "Solver", "Undecided", "installed", "line_of"]
+__all__ = ["EFFORT", "Solver", "Undecided", "installed"]
 
 # z3's own measure of work, the same on every machine; a few seconds at most.
 EFFORT = 20_000_000
 # Should one step of it take long, in milliseconds.
 PATIENCE = 10_000
+
+OWN, AROUND = Variable("resource.organization"), Variable("context.organization")
 
 
 class Undecided(SpirError):
@@ -57,10 +61,11 @@ class Solver:
         self._world = world
         self._places = Places()
         self._known: dict[Variable, tuple[Any, Any]] = {}
-        self._tests: dict[Test, Any] = {}
+        self._leaves: dict[Test | Related, Any] = {}
         self._whole: dict[int, tuple[Statement, Any]] = {}
         self._axioms: list[Any] = []
         self._told = 0
+        self._given: tuple[Statement, ...] = ()
 
     # -- asking --
 
@@ -69,18 +74,22 @@ class Solver:
         """While these hold, too."""
         terms = [self._term(statement) for statement in statements]
         self._settle()
-        told = self._told
+        told, before = self._told, self._given
         self._solver.push()
         try:
+            self._given = (*before, *statements)
             self._solver.add(*terms)
             yield
         finally:
             self._solver.pop()
-            self._told = told  # what was told since is forgotten with it
+            self._given, self._told = before, told  # what was told since is forgotten with it
 
-    def find(self, wanted: Iterable[Statement] = (), unwanted: Iterable[Statement] = ()) -> Statement | None:
-        """Values for which all of `wanted` and none of `unwanted` holds, as one conjunction of tests; None if
-        there are none. Raises Undecided."""
+    def find(self, wanted: Iterable[Statement] = (), unwanted: Iterable[Statement] = ()) -> Box | None:
+        """Requests for all of which every one of `wanted` and none of `unwanted` holds; None if there are none.
+
+        Raises Undecided.
+        """
+        wanted, unwanted = tuple(wanted), tuple(unwanted)
         terms = [self._term(statement) for statement in wanted]
         terms += [self._z3.Not(self._term(statement)) for statement in unwanted]
         self._settle()
@@ -89,7 +98,7 @@ class Solver:
             self._solver.add(*terms)
             answer = self._solver.check()
             if answer == self._z3.sat:
-                return self._values(self._solver.model())
+                return self._cell(self._solver.model(), (*self._given, *wanted, *unwanted))
             if answer == self._z3.unsat:
                 return None
             raise Undecided(f"z3 did not decide it: {self._solver.reason_unknown()}")
@@ -100,25 +109,24 @@ class Solver:
 
     def _term(self, statement: Statement) -> Any:
         """Remembered by identity: the regions of rules are asked about again and again."""
-        if isinstance(statement, Test):
-            return self._test(statement)
+        if isinstance(statement, Test | Related):
+            return self._leaf(statement)
         found = self._whole.get(id(statement))
         if found is None:
             found = self._whole[id(statement)] = (statement, self._joined(statement))
         return found[1]
 
     def _joined(self, statement: Statement) -> Any:
-        if isinstance(statement, Related):
-            return self._related(statement)
-        assert not isinstance(statement, Test)
+        assert not isinstance(statement, Test | Related)
         parts = [self._term(item) for item in statement.items]
         join = self._z3.And if isinstance(statement, All) else self._z3.Or
         return join(*parts, self._context) if parts else self._bool(isinstance(statement, All))
 
-    def _test(self, test: Test) -> Any:
-        found = self._tests.get(test)
+    def _leaf(self, leaf: Test | Related) -> Any:
+        found = self._leaves.get(leaf)
         if found is None:
-            found = self._tests[test] = self._within(test.variable, test.domain)
+            made = self._related(leaf) if isinstance(leaf, Related) else self._within(leaf.variable, leaf.domain)
+            found = self._leaves[leaf] = made
         return found
 
     def _within(self, variable: Variable, domain: Domain) -> Any:
@@ -181,6 +189,7 @@ class Solver:
             self._axioms.append(self._within(variable, self._world.universe(variable)))
             if line_of(variable, self._world) is Line.TEXT:
                 self._axioms.append(found[1] >= 0)  # no text comes before the empty one
+            self._axioms += self._coupled(variable)
         return found
 
     def _value(self, variable: Variable, name: str) -> Any:
@@ -190,39 +199,49 @@ class Solver:
         sort = self._z3.Real if line in (Line.DOUBLE, Line.TEXT) else self._z3.Int
         return sort(name, self._context)
 
+    def _coupled(self, variable: Variable) -> Iterator[Any]:
+        """A map is there if anything in it is; the organisation is the resource's, else the context's, else the
+        site's. That a text stands for an address, and a moment for a time of day, is not told: see `Box.example`."""
+        above = Variable(variable.path.rpartition(".")[0])
+        if variable.node is None and above.path in self._world.maps:
+            yield self._z3.Implies(self._variable(variable)[0], self._variable(above)[0])
+        if variable == ORGANIZATION:
+            whole = self._variable(ORGANIZATION)[1]
+            (own, own_text), (around, around_text) = self._variable(OWN), self._variable(AROUND)
+            nothing = self._number(self._places.of(""))
+            site = whole == self._number(self._places.of(self._world.site.organization))
+            own, around = self._z3.And(own, own_text != nothing), self._z3.And(around, around_text != nothing)
+            rest = self._z3.If(around, whole == around_text, site)
+            yield self._z3.If(own, whole == own_text, rest)
+
     def _settle(self) -> None:
         """Tell what holds of the variables that were named since."""
         self._solver.add(*self._axioms[self._told :])
         self._told = len(self._axioms)
 
-    # -- values --
+    # -- answers --
 
-    def _values(self, model: Any) -> Statement:
-        found = {variable: self._point(variable, model) for variable in self._known}
-        try:
-            texts = self._places.texts(point for point in found.values() if isinstance(point, Fraction))
-        except LookupError as error:
-            raise Undecided("z3 found a text where there is none") from error
-        tests = []
-        for variable, place in found.items():
-            point = texts[place] if isinstance(place, Fraction) else place
-            tests.append(Test(variable, _only(point, line_of(variable, self._world))))
-        return All(tuple(tests))
+    def _cell(self, model: Any, statements: tuple[Statement, ...]) -> Box:
+        """All requests for which each leaf is as true as in the model."""
+        domains: dict[Variable, Domain] = {}
+        relations: set[Related] = set()
+        for leaf in {leaf for statement in statements for leaf in leaves(statement)}:
+            true = self._z3.is_true(model.eval(self._leaf(leaf), model_completion=True))
+            if isinstance(leaf, Test):
+                self._narrow(domains, leaf.variable, leaf.domain if true else leaf.domain.complement())
+                continue
+            there = [self._there(model, domains, side) for side in (leaf.left, leaf.right)]
+            if all(there):
+                relations.add(leaf if true else opposite(leaf))
+        return Box(self._world, domains, frozenset(relations))
 
-    def _point(self, variable: Variable, model: Any) -> Fraction | bool | int | float | None:
-        """A Fraction is a place of a text; None is absence."""
-        present, value = self._known[variable]
-        if not self._z3.is_true(model.eval(present, model_completion=True)):
-            return None
-        found = model.eval(value, model_completion=True)
-        line = line_of(variable, self._world)
-        if line is None:
-            return bool(self._z3.is_true(found))
-        if line is Line.TEXT:
-            return Fraction(found.numerator_as_long(), found.denominator_as_long())
-        if line is Line.DOUBLE:
-            return _floor(Fraction(found.numerator_as_long(), found.denominator_as_long()))
-        return int(found.as_long())
+    def _narrow(self, domains: dict[Variable, Domain], variable: Variable, domain: Domain) -> None:
+        domains[variable] = domains.get(variable, self._world.universe(variable)) & domain
+
+    def _there(self, model: Any, domains: dict[Variable, Domain], variable: Variable) -> bool:
+        found = bool(self._z3.is_true(model.eval(self._variable(variable)[0], model_completion=True)))
+        self._narrow(domains, variable, PRESENT if found else PRESENT.complement())
+        return found
 
     # -- small terms --
 
@@ -255,17 +274,3 @@ def line_of(variable: Variable, world: World) -> Line | None:
 def _exact(value: float) -> Fraction:
     """The next double after the greatest one is infinite: that is 2**1024 here."""
     return Fraction(2) ** 1024 if value == math.inf else Fraction(value)
-
-
-def _floor(value: Fraction) -> float:
-    """The greatest double that is not above: intervals of doubles begin and end at doubles."""
-    found = float(value)
-    return found if Fraction(found) <= value else math.nextafter(found, -math.inf)
-
-
-def _only(point: Point | None, line: Line | None) -> Domain:
-    if point is None:
-        return Choice(frozenset(), absent=True)
-    if line is None or line is Line.TEXT:
-        return one_of((point,))
-    return interval(line, point, point)
