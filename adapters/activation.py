@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from adapters.identity.directory import Directory
 from adapters.parts import directory_of, rules_of
 from adapters.retire import held, let_go
 from adapters.settings import Settings
-from spir.embed import SUFFIXES, default_vocabulary
+from spir.embed import SUFFIXES, default_vocabulary, library_templates
 from spir.engine.ruleset import RuleSet
 from spir.errors import BundleError, DocumentError, SpirError, Unavailable
 from spir.language.document import Documents, Library
@@ -86,7 +87,7 @@ class Policies:
         self.reloads, self.failures = 0, 0
         self._gates = tuple(gates)
         self._prepare = prepare
-        self._library = Library(default_vocabulary())
+        self._library = Library(default_vocabulary(), library_templates())
         self._stamps: Stamps = {}
         self._early: dict[str, SpirError] = {}  # what failed before there was a trail
         self._turn = asyncio.Lock()
@@ -153,6 +154,7 @@ class Policies:
             ):
                 self.problems.pop("policies", None)
                 return False
+            found.documents.check_templates(datetime.now(UTC))
             await asyncio.to_thread(self._keep, source)
             await self._record(Event("policies", True, _details(found)))
             await asyncio.to_thread(self._activate, source)

@@ -16,7 +16,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from adapters.settings import Settings
 from spir.bundle import Bundle, newer
 from spir.embed import collect
 from spir.errors import BundleError, DocumentError, Unavailable
+from spir.language.template import Template
 from spir.record.checkpoint import CheckpointError, Key
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Source",
     "State",
     "archive_of",
+    "check_templates",
     "pack",
     "read_archive",
     "read_kept",
@@ -162,6 +164,14 @@ def trusted_keys(settings: Settings) -> tuple[Key, ...]:
     if settings.policy.require_signature and not found:
         raise DocumentError("signatures are required and no key is trusted", hint="see [policy] trusted_keys")
     return tuple(found)
+
+
+def check_templates(settings: Settings, templates: Iterable[Template]) -> None:
+    """Raises BundleError for a signature in a trusted key's name that is wrong."""
+    signed = [template for template in templates if template.signature is not None]
+    trusted = {key.name: key.public for key in trusted_keys(settings)} if signed else {}
+    for template in signed:
+        template.signed_by(trusted, verify)
 
 
 def read_source(settings: Settings) -> Source:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from adapters.backbone.schema import connect_reader
-from adapters.bundles import read_source
+from adapters.bundles import check_templates, read_source
 from adapters.hl7v2 import charset, tables
 from adapters.hl7v2.facts import Reader
 from adapters.hl7v2.message import parse
@@ -22,7 +22,7 @@ from adapters.identity.key_file import KeyFile
 from adapters.identity.place import Peer, Place, Source
 from adapters.identity.resolver import Resolver, ResolverConfig
 from adapters.settings import Settings, Tls
-from spir.embed import default_vocabulary
+from spir.embed import default_vocabulary, library_templates
 from spir.engine.ruleset import RuleSet, Site
 from spir.errors import DocumentError, RequestError
 from spir.language.document import Documents, read_documents
@@ -47,12 +47,14 @@ __all__ = [
 def policies_of(settings: Settings) -> tuple[Documents, RuleSet]:
     """The documents that the settings name, and the rules they make. Raises DocumentError, BundleError."""
     source = read_source(settings)
-    documents = read_documents(source.documents, vocabulary_text=default_vocabulary())
+    documents = read_documents(source.documents, vocabulary_text=default_vocabulary(), templates=library_templates())
     source.check(documents.fingerprint)
     return documents, rules_of(settings, documents)
 
 
 def rules_of(settings: Settings, documents: Documents) -> RuleSet:
+    """Raises BundleError for a template that somebody changed after a trusted key had signed it."""
+    check_templates(settings, documents.templates)
     site = Site(settings.site.organization, settings.zone)
     return RuleSet.of(documents.policy_sets, documents.fingerprint, site)
 

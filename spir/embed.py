@@ -7,7 +7,8 @@ time in. Nothing else in the core imports this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -27,7 +28,7 @@ from spir.model.facts import View
 from spir.model.policy import PolicySet
 from spir.model.request import Request
 
-__all__ = ["SUFFIXES", "Engine", "collect", "default_vocabulary", "only_jurisdiction"]
+__all__ = ["SUFFIXES", "Engine", "collect", "default_vocabulary", "library_templates", "only_jurisdiction"]
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -57,7 +58,7 @@ class Engine:
         `organization` is that of requests which name none; without one they
         belong to the only jurisdiction the documents have, if it is only one.
         """
-        documents = read_documents(collect(*paths), vocabulary_text=default_vocabulary())
+        documents = read_documents(collect(*paths), vocabulary_text=default_vocabulary(), templates=library_templates())
         site = Site(organization or only_jurisdiction(documents.policy_sets), ZoneInfo(timezone))
         rules = RuleSet.of(documents.policy_sets, documents.fingerprint, site)
         return cls(compile_rules(rules), documents, clock or WALL_CLOCK)
@@ -92,21 +93,59 @@ def collect(*paths: str | Path) -> dict[str, str]:
             raise DocumentError(f"`{path}` does not exist")
         found = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES) if path.is_dir() else [path]
         for file in found:
-            try:
-                files[str(file)] = file.read_text("utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise DocumentError("cannot be read as UTF-8 text", location=Location(str(file))) from error
+            files[str(file)] = _text(file)
     return files
 
 
 def default_vocabulary() -> str:
     """The text of the vocabulary that ships with the distribution. Raises DocumentError where it is missing."""
+    return _text(_mappings() / "vocabulary.yaml")
+
+
+def library_templates() -> Mapping[str, str]:
+    """The texts of the templates that ship with the distribution, by id. Each is read when it is asked for."""
+    return _Library()
+
+
+class _Library(Mapping[str, str]):
+    """One file for each template, `<template_id>.yaml`; those of their tests are none."""
+
+    def __getitem__(self, id: str) -> str:
+        if id not in self:
+            raise KeyError(id)
+        return _text(self._file(id))
+
+    def __contains__(self, id: object) -> bool:
+        # the names of templates come from documents, and must not lead out of the folder
+        return isinstance(id, str) and _TEMPLATE.fullmatch(id) is not None and self._file(id).is_file()
+
+    def __iter__(self) -> Iterator[str]:
+        names = (path.stem for path in sorted((_mappings() / "templates").glob("*.yaml")))
+        return (name for name in names if _TEMPLATE.fullmatch(name))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _file(self, id: str) -> Path:
+        return _mappings() / "templates" / f"{id}.yaml"
+
+
+_TEMPLATE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
+
+
+def _mappings() -> Path:
     package = Path(__file__).resolve().parent
     for place in (package.parent / "mappings", package / "data" / "mappings"):
-        file = place / "vocabulary.yaml"
-        if file.is_file():
-            return file.read_text("utf-8")
+        if (place / "vocabulary.yaml").is_file():
+            return place
     raise DocumentError("the default vocabulary is not installed", hint="install spir-suite again")
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DocumentError("cannot be read as UTF-8 text", location=Location(str(file))) from error
 
 
 def _request(given: Request | Mapping[str, Any]) -> Request:

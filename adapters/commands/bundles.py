@@ -23,7 +23,7 @@ from adapters.commands.output import FINDING, OK, say
 from adapters.parts import rules_of
 from adapters.settings import Settings, load
 from spir.bundle import Bundle, built, newer
-from spir.embed import collect, default_vocabulary
+from spir.embed import collect, default_vocabulary, library_templates
 from spir.errors import BundleError, DocumentError
 from spir.language.document import read_documents
 from spir.record.checkpoint import CheckpointError, Key
@@ -34,13 +34,14 @@ __all__ = ["build", "push", "rollback", "sign", "verified"]
 def build(arguments: Namespace) -> int:
     """Documents are read first: what a gateway would refuse is not packed."""
     texts = dict(_named(arguments.paths))
-    fingerprint = read_documents(texts, vocabulary_text=default_vocabulary()).fingerprint
+    documents = read_documents(texts, vocabulary_text=default_vocabulary(), templates=library_templates())
+    created = datetime.now(UTC).replace(microsecond=0)
+    documents.check_templates(created)
     before = unpack(Path(arguments.after)).manifest if arguments.after else None
     generation = arguments.generation or (before.generation + 1 if before else 1)
     if before and generation <= before.generation:
         raise BundleError(f"generation {generation} is not newer than {before.generation}")
-    created = datetime.now(UTC).replace(microsecond=0)
-    bundle = built(texts, fingerprint, generation, created, before.fingerprint if before else "")
+    bundle = built(texts, documents.fingerprint, generation, created, before.fingerprint if before else "")
     write_whole(Path(arguments.output), pack(bundle))
     return _said(arguments, bundle)
 
@@ -101,7 +102,8 @@ def rollback(arguments: Namespace) -> int:
 
 def _readable(settings: Settings, source: Source) -> None:
     """Raises for what the gateway would refuse to bring into force."""
-    documents = read_documents(source.documents, vocabulary_text=default_vocabulary())
+    documents = read_documents(source.documents, vocabulary_text=default_vocabulary(), templates=library_templates())
+    documents.check_templates(datetime.now(UTC))
     source.check(documents.fingerprint)
     if not rules_of(settings, documents).layers(settings.site.organization):
         raise DocumentError(f"no document applies to `{settings.site.organization}`: everything would be denied")

@@ -14,9 +14,9 @@ from adapters.parts import changes_of
 from spir.assurance.coverage import Coverage, Tally
 from spir.assurance.junit import to_junit
 from spir.assurance.policy_tests import Ground, Premises, Result, facts_of, premises, run_case
-from spir.embed import WALL_CLOCK, Engine, collect, default_vocabulary
+from spir.embed import WALL_CLOCK, Engine, collect
 from spir.errors import DocumentError, RequestError, SpirError
-from spir.language.document import read_documents
+from spir.language.document import read_tests
 from spir.language.kinds.policy_test import Case, PolicyTest
 from spir.model.facts import Change, FactStore, empty_snapshot
 from spir.model.identity import PatientIdentifiers
@@ -33,10 +33,7 @@ def test(arguments: Namespace) -> int:
     if not tests:
         raise DocumentError("there are no policy tests here", hint="their files are called *_test.yaml")
     bench = _Bench(tuple(sorted(files.keys() - tests.keys())), arguments.directory)
-    suites = [
-        (found, tuple(bench.run(found, case) for case in found.cases))
-        for found in read_documents(tests, vocabulary_text=default_vocabulary()).tests
-    ]
+    suites = [(found, tuple(bench.run(found, case) for case in found.cases)) for found in read_tests(tests)]
     coverage = bench.tally.coverage()
     if arguments.junit:
         _write(arguments.junit, to_junit(suites))

@@ -33,7 +33,7 @@ from spir.language.template import Found, Template, find
 from spir.language.vocabulary import Vocabulary
 from spir.model.policy import Policy, PolicySet
 
-__all__ = ["KINDS", "LATER", "Documents", "Library", "canonical", "kind_of", "read_documents"]
+__all__ = ["KINDS", "LATER", "Documents", "Library", "canonical", "kind_of", "read_documents", "read_tests"]
 
 LANGUAGE = "1"
 
@@ -92,6 +92,12 @@ def read_documents(
     not matter.
     """
     return Library(vocabulary_text, templates).read(files)
+
+
+def read_tests(files: Mapping[str, str]) -> tuple[PolicyTest, ...]:
+    """Only the policy tests in these texts; what they are run against is read for each. Raises DocumentError."""
+    forms = (form for file in sorted(files) for form in _of(_forms(files[file], file), "PolicyTest"))
+    return tuple(read_policy_test(form) for form in forms)
 
 
 @dataclass(frozen=True, slots=True)
