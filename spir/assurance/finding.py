@@ -36,18 +36,22 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A policy that a finding is about, and where it was written."""
+    """A policy that a finding is about, where it was written, and the template that it was made from."""
 
     id: str
     layer: Layer
     location: Location | None = None
+    template: str = ""
 
     @classmethod
     def of(cls, rule: Rule) -> Named:
-        return cls(rule.policy.id, rule.layer, rule.policy.location)
+        origin = rule.policy.origin
+        return cls(rule.policy.id, rule.layer, rule.policy.location, str(origin) if origin else "")
 
     def to_json(self) -> dict[str, Any]:
         body: dict[str, Any] = {"id": self.id, "layer": self.layer.label}
+        if self.template:
+            body["template"] = self.template
         return body if self.location is None else {**body, "location": str(self.location)}
 
 

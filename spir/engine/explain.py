@@ -42,12 +42,15 @@ class AtomTrace:
 
 @dataclass(frozen=True, slots=True)
 class PolicyTrace:
+    """`template` is the one that the policy was made from, with its version; "" for one that was written out."""
+
     id: str
     kind: Kind
     truth: str
     verdict: str
     atoms: tuple[AtomTrace, ...]
     place: str = ""
+    template: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ class Explanation:
         for layer in self.layers:
             yield f"  {layer.layer.label}: {layer.verdict}"
             for policy in layer.policies:
-                yield f"    {policy.kind.value} {policy.id}: {policy.verdict}"
+                origin = f" (template {policy.template})" if policy.template else ""
+                yield f"    {policy.kind.value} {policy.id}{origin}: {policy.verdict}"
                 yield from (f"      {_atom_line(atom)}" for atom in policy.atoms)
         yield from (f"  reason: {reason.text}" for reason in decision.reasons)
         for clause in decision.residual.clauses if not (decision.permitted or decision.denied) else ():
@@ -141,7 +145,8 @@ def _policy(item: Applicable, lookup: Attributes, scope: Scope) -> PolicyTrace:
     atoms = tuple(_trace(atom, lookup, scope) for atom in atoms_of(item.condition))
     policy = item.rule.policy
     place = str(policy.location) if policy.location else ""
-    return PolicyTrace(policy.id, item.kind, _truth(value), _verdict(item.kind, value, held), atoms, place)
+    template = str(policy.origin) if policy.origin else ""
+    return PolicyTrace(policy.id, item.kind, _truth(value), _verdict(item.kind, value, held), atoms, place, template)
 
 
 def _verdict(kind: Kind, value: Value | Unknown, held: Value | Unknown) -> str:
@@ -212,5 +217,6 @@ def _policy_json(policy: PolicyTrace) -> dict[str, Any]:
         "truth": policy.truth,
         "verdict": policy.verdict,
         "at": policy.place,
+        **({"template": policy.template} if policy.template else {}),
         "atoms": [{"text": a.text, "truth": a.truth, "values": dict(a.values)} for a in policy.atoms],
     }
