@@ -3,8 +3,12 @@
 A condition is three-valued; what a check asks is not. "Surely true" and "surely
 false" of one condition are two statements here, and a request in which an
 attribute is absent can satisfy neither. A statement is a tree over tests of one
-variable (`Test`) and relations between two (`Related`); everything else in a
-condition is a variable of its own kind (`Variable.node`), true, false or absent.
+variable (`Test`) and relations between two (`Related`).
+
+Beside attributes there are variables that are worked out of them: the
+organisation that a request belongs to, the time of day, the address that a text
+stands for, and any part of a condition that has no exact reading of its own
+(`Variable.node`). What values a variable can have is `World.universe`.
 
 The box arithmetic (`spir.assurance.proof.box`) and the solver
 (`spir.assurance.proof.solver`) both take these trees, so that one can be
@@ -13,24 +17,52 @@ checked against the other.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from spir.assurance.proof.domain import Domain
-from spir.model.condition import Condition
+from spir.model.condition import Attribute, Call, Condition
 
-__all__ = ["ALWAYS", "NEVER", "All", "Any", "Related", "Statement", "Test", "Variable"]
+__all__ = [
+    "ALWAYS",
+    "CLOCK",
+    "NEVER",
+    "ORGANIZATION",
+    "All",
+    "Any",
+    "Related",
+    "Statement",
+    "Test",
+    "Variable",
+    "address",
+    "every",
+    "opposite",
+    "some",
+    "tests",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """An attribute by its path; or, with `node`, a part of a condition that is taken as a whole.
+    """An attribute by its path; or, with `node`, something worked out of the request.
 
-    A variable with a node has the values True and False, and is absent where the part is unknown.
+    A part of a condition taken as a whole has no path and the values True and False, and is absent where
+    it is unknown although the attributes it needs are there. Where they are not, its value does not count.
     """
 
     path: str
     node: Condition | None = None
+
+
+# The organisation that a request belongs to (`organization_of`); and its moment on the site's wall clock.
+ORGANIZATION = Variable("organization")
+CLOCK = Variable("time of day")
+
+
+def address(path: str) -> Variable:
+    """The IP address that the text of this attribute stands for; absent if it stands for none."""
+    return Variable(path, Call("ip.in", (Attribute(path),)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +96,66 @@ Statement: TypeAlias = Test | Related | All | Any
 
 ALWAYS = All(())
 NEVER = Any(())
+
+
+def every(items: Iterable[Statement]) -> Statement:
+    """The conjunction, flat; tests of one variable become one."""
+    known: dict[Variable, Domain] = {}
+    rest: dict[Statement, None] = {}
+    for part in _parts(items, All):
+        if isinstance(part, Test):
+            before = known.get(part.variable)
+            found = known[part.variable] = part.domain if before is None else before & part.domain
+            if found.is_empty:
+                return NEVER
+        elif part == NEVER:
+            return NEVER
+        else:
+            rest[part] = None
+    return _joined(All, known, rest)
+
+
+def some(items: Iterable[Statement]) -> Statement:
+    """The disjunction, flat; tests of one variable become one."""
+    known: dict[Variable, Domain] = {}
+    rest: dict[Statement, None] = {}
+    for part in _parts(items, Any):
+        if isinstance(part, Test):
+            before = known.get(part.variable)
+            known[part.variable] = part.domain if before is None else before | part.domain
+        elif part == ALWAYS:
+            return ALWAYS
+        else:
+            rest[part] = None
+    return _joined(Any, known, rest)
+
+
+def _parts(items: Iterable[Statement], kind: type[All | Any]) -> Iterator[Statement]:
+    for item in items:
+        if isinstance(item, kind):
+            yield from item.items
+        else:
+            yield item
+
+
+def _joined(kind: type[All | Any], known: dict[Variable, Domain], rest: dict[Statement, None]) -> Statement:
+    items = (*(Test(variable, domain) for variable, domain in known.items()), *rest)
+    return items[0] if len(items) == 1 else kind(items)
+
+
+def opposite(found: Related) -> Related:
+    """What holds instead, given that both are there."""
+    if found.op in ("==", "!="):
+        return Related("!=" if found.op == "==" else "==", found.left, found.right)
+    return Related("<=" if found.op == "<" else "<", found.right, found.left)
+
+
+def tests(statement: Statement) -> Iterator[Test | Related]:
+    """The leaves. Safe at any depth."""
+    waiting = [statement]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, All | Any):
+            waiting.extend(reversed(item.items))
+        else:
+            yield item
