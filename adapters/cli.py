@@ -132,7 +132,7 @@ def _authoring(commands: Commands) -> None:
     fmt.add_argument("paths", nargs="+", metavar="PATH", help="documents, or folders with them")
     fmt.add_argument("--check", action="store_true", help="change nothing; exit 1 if something would change")
     bench = _command(commands, "bench", "measuring:bench", "measure how fast the engine decides here")
-    bench.add_argument("--peers", action="store_true", help="say so if the installed peers cannot be measured")
+    bench.add_argument("--peers", action="store_true", help="and the peers that are installed")
 
 
 def _operations(commands: Commands) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import statistics
-from collections.abc import Sequence
 from typing import Any
+
+from adapters.commands.peers.line import Line
+from adapters.commands.peers.rounds import percentile
 
 __all__ = ["Report", "percentile"]
 
@@ -13,9 +14,10 @@ __all__ = ["Report", "percentile"]
 class Report:
     """Prints each case as it is known. `met` is None where a goal could not be judged: the peer is not installed."""
 
-    def __init__(self, bench: str, as_json: bool) -> None:
+    def __init__(self, bench: str, as_json: bool, **settings: Any) -> None:
         self.bench = bench
         self.as_json = as_json
+        self.settings = settings
         self.missed = 0
 
     def add(
@@ -30,23 +32,11 @@ class Report:
         met: bool | None = None,
         **settings: Any,
     ) -> None:
-        ratio = round(ours / value, 3) if value else None
-        self.missed += met is False
-        if self.as_json:
-            row = {"bench": self.bench, "case": case, "ours": round(ours, 3), "unit": unit, "peer": peer}
-            row |= {"peer_value": None if value is None else round(value, 3), "ratio": ratio, "goal": goal}
-            print(json.dumps({**row, "met": met, "settings": settings}), flush=True)
-            return
-        verdict = {True: "met", False: "MISSED", None: "-"}[met]
-        shown = "-" if value is None else f"{value:.2f}"
-        multiple = "" if ratio is None else f"x{ratio}"
-        print(f"{case:40} {ours:10.2f} {unit:6} {peer:26} {shown:>9} {multiple:9} {goal:14} {verdict}", flush=True)
+        self.say(Line(self.bench, case, ours, unit, peer, value, goal, met, {**self.settings, **settings}))
 
     def absent(self, case: str, peer: str, goal: str = "") -> None:
         self.add(case, 0, "", peer=f"{peer} (not installed)", goal=goal)
 
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of the values lie; 0.5 is the median."""
-    ordered = sorted(values)
-    return statistics.median(ordered) if share == 0.5 else ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+    def say(self, line: Line) -> None:
+        self.missed += line.met is False
+        print(json.dumps(line.to_json()) if self.as_json else line, flush=True)
