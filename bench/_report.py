@@ -25,7 +25,6 @@ class Report:
         case: str,
         ours: float,
         unit: str,
-        *,
         peer: str = "",
         value: float | None = None,
         goal: str = "",

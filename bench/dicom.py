@@ -38,6 +38,7 @@ from adapters.dicom.negotiation import own_user  # noqa: E402
 from adapters.dicom.pdu import AssociateRequest, PresentationContextItem  # noqa: E402
 from adapters.dicom.proxy import Peer, Proxy, ProxyConfig  # noqa: E402
 from adapters.dicom.requestor import connect  # noqa: E402
+from bench._report import Report  # noqa: E402
 
 FIND, MOVE, ECHO = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.1.1"
 CT, CR, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.1.2.1"
@@ -76,45 +77,6 @@ pacs = {{address = "127.0.0.1:{pacs}", ae_title = "SINK"}}
 peers = [{{ae_title = "BENCH", addresses = ["127.0.0.1"]}}]
 destinations = [{{ae_title = "SINK", address = "127.0.0.1:104"}}]
 """
-
-
-# -- results --------------------------------------------------------------------------------------
-
-
-class Results:
-    """Prints each case as it is known: one line of text, or one JSON object."""
-
-    def __init__(self, as_json: bool) -> None:
-        self._json = as_json
-        self.missed = 0
-
-    def add(
-        self,
-        case: str,
-        ours: float,
-        unit: str,
-        peer: str,
-        value: float | None,
-        goal: str,
-        met: bool | None,
-        **settings: Any,
-    ) -> None:
-        ratio = round(ours / value, 3) if value else None
-        row = {"bench": "dicom", "case": case, "ours": round(ours, 3), "unit": unit, "peer": peer}
-        row |= {"peer_value": None if value is None else round(value, 3), "ratio": ratio, "goal": goal, "met": met}
-        row["settings"] = settings
-        self.missed += met is False
-        if self._json:
-            print(json.dumps(row), flush=True)
-            return
-        verdict = {True: "met", False: "MISSED", None: "not measured"}[met]
-        shown = "-" if value is None else f"{value:.2f}"
-        print(
-            f"{case:32} {ours:10.2f} {unit:8} {peer:24} {shown:>10}  x{ratio or 0:<7} {goal:16} {verdict}", flush=True
-        )
-
-    def absent(self, case: str, peer: str, goal: str) -> None:
-        self.add(case, 0, "", f"{peer} (not installed)", None, goal, None)
 
 
 # -- programs ---------------------------------------------------------------------------------------
@@ -426,7 +388,7 @@ def _resident_mb(pid: int) -> float:
 # -- cases ---------------------------------------------------------------------------------------------------
 
 
-def stores(results: Results, folder: Path, quick: bool) -> None:
+def stores(results: Report, folder: Path, quick: bool) -> None:
     big = write_instances(folder / "big", 60 if quick else 200, 524_288)
     small = write_instances(folder / "small", 150 if quick else 600, 9_800)
     few = write_instances(folder / "few", 8 if quick else 20, 524_288)
@@ -463,7 +425,7 @@ def stores(results: Results, folder: Path, quick: bool) -> None:
         )
 
 
-def queries(results: Results, folder: Path, quick: bool) -> None:
+def queries(results: Report, folder: Path, quick: bool) -> None:
     studies = write_instances(folder / "studies", STUDIES, 32, "CR", STUDIES)
     one = {PATIENT_ID: b"B0001", STUDY_UID: b"", MODALITIES: b"", PATIENT_NAME: b""}
     number = 30 if quick else 200
@@ -490,7 +452,7 @@ def queries(results: Results, folder: Path, quick: bool) -> None:
         )
 
 
-def rows(results: Results, pacs: int, port: int) -> None:
+def rows(results: Report, pacs: int, port: int) -> None:
     """Like against like: the proxy asks for the issuer of each patient unless it is told that there is only one."""
 
     def compare(case: str, ours: int, keys: tuple[str, ...]) -> None:
@@ -519,7 +481,7 @@ def findscu_ms(port: int, keys: Iterable[str], number: int = 20, no_delay: bool 
     return statistics.median(1000 * (once(number + 1) - once(1)) / number for _ in range(3))
 
 
-def moves(results: Results, folder: Path, pacs: Orthanc) -> None:
+def moves(results: Report, folder: Path, pacs: Orthanc) -> None:
     study = "2.25.524288671"
     store_rate(pacs.port, folder / "big", runs=1)
     with storescp() as sink, proxy(pacs.port, "SINK") as (port, _):
@@ -532,7 +494,7 @@ def moves(results: Results, folder: Path, pacs: Orthanc) -> None:
         )
 
 
-def associations(results: Results, quick: bool) -> None:
+def associations(results: Report, quick: bool) -> None:
     number, idle = (40, 100) if quick else (200, 200)
     with storescp() as sink, proxy(sink) as (port, _), served("scp", sink) as (other, _):
         ours, value = asyncio.run(associate_ms(port, 1, number)), asyncio.run(associate_ms(other, 1, 20))
@@ -559,7 +521,7 @@ def main() -> int:
         kind, port, pacs, *destinations = options.serve
         serve(kind, int(port), int(pacs), destinations)
         return 0
-    results = Results(options.json)
+    results = Report("dicom", options.json)
     cases: list[tuple[str, str, Callable[[Path], None]]] = [
         ("storescp", "C-STORE", lambda folder: stores(results, folder, options.quick)),
         ("Orthanc", "C-FIND and C-MOVE", lambda folder: queries(results, folder, options.quick)),

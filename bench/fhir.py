@@ -33,6 +33,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # not this folder: a package of the peers has this file's name
 
+from bench._report import Report  # noqa: E402
+
 PATIENTS, ENTRIES, MINE = 20, 100, 17  # 15 of 100 entries are of patients who are not in the care team
 TOKEN = {"open": "dr.open", "plain": "dr.li", "masked": "dr.wu"}
 
@@ -414,40 +416,16 @@ async def _run(once: Callable[[], Awaitable[Measured]]) -> Measured:
 PATHS = {"patient": "/Patient/p001", "bundle": f"/Observation?_count={ENTRIES}"}
 
 
-@dataclass
-class Results:
-    as_json: bool
-    settings: dict[str, Any]
-    missed: int = 0
-
-    def add(self, case: str, unit: str, ours: float, peer: str, theirs: float | None, goal: str) -> None:
-        """`goal`: as `<= 1.4` (ours over theirs) or `>= 20` (theirs over ours)."""
-        ratio = None if not theirs else round(ours / theirs, 3) if goal.startswith("<=") else round(theirs / ours, 2)
-        bound = float(goal[2:])
-        met = None if ratio is None else ratio <= bound if goal.startswith("<=") else ratio >= bound
-        self.missed += met is False
-        row = {
-            "bench": "fhir",
-            "case": case,
-            "ours": round(ours, 1),
-            "unit": unit,
-            "peer": peer,
-            "peer_value": None if theirs is None else round(theirs, 1),
-            "ratio": ratio,
-            "goal": goal,
-            "met": met,
-            "settings": self.settings,
-        }
-        if self.as_json:
-            print(json.dumps(row), flush=True)
-            return
-        verdict = {True: "met", False: "MISSED", None: "not measured"}[met]
-        print(
-            f"{case:40} {row['ours']:>9} {unit:7} {peer:32} {row['peer_value']!s:>9}  x{ratio!s:6} {goal:8} {verdict}"
-        )
+def judged(
+    report: Report, case: str, ours: float, peer: str, theirs: float | None, times: float, most: bool = True
+) -> None:
+    """Ours at most `times` theirs; or theirs at least `times` ours."""
+    bound = times if most else 1 / times
+    met = None if theirs is None else ours <= bound * theirs
+    report.add(case, ours, "us", peer, theirs, f"<= {times:g}x" if most else f"<= 1/{times:g}", met)
 
 
-def run(results: Results, quick: bool) -> None:
+def run(report: Report, quick: bool) -> None:
     rounds = 3
     with (
         started("upstream") as upstream,
@@ -466,22 +444,22 @@ def run(results: Results, quick: bool) -> None:
             return best_of(rounds, lambda: measure(port, PATHS[what], token, clients, count, 0, cpu))
 
         for clients in (1, 16):
-            for what, goals in (("patient", ("<=1.4", "<=1.6")), ("bundle", ("<=3", "<=6"))):
+            for what, goals in (("patient", (1.4, 1.6)), ("bundle", (3, 6))):
                 base = take(plain, what, share=4, clients=clients)
                 for variant, goal in zip(("plain", "masked"), goals, strict=True):
                     for name, port in (("decided", deciding), ("decided before", remembering)):
                         found = take(port, what, TOKEN[variant], clients)
                         case = f"{what} {variant} {name} c={clients} CPU"
-                        results.add(case, "us", found.cpu, "aiohttp behind raw ASGI", base.cpu, goal)
-        for what, limit, least in (("patient", "<=3", ">=5"), ("bundle", "<=4", ">=20")):
+                        judged(report, case, found.cpu, "aiohttp behind raw ASGI", base.cpu, goal)
+        for what, limit, least in (("patient", 3, 5), ("bundle", 4, 20)):
             found = take(deciding, what, TOKEN["plain"])
             proxied = take(web, what, share=4, cpu=False).p50 if web else None
             peer = "nginx" if web else "nginx (not installed)"
-            results.add(f"{what} plain c=1 p50", "us", found.p50, peer, proxied, limit)
+            judged(report, f"{what} plain c=1 p50", found.p50, peer, proxied, limit)
             share = 0.5 if what == "patient" else 0.15
             parsed = take(models, what, share=share).cpu if has_models() else None
             peer = "fhir.resources in the path" + ("" if parsed else " (not installed)")
-            results.add(f"{what} plain c=1 CPU", "us", found.cpu, peer, parsed, least)
+            judged(report, f"{what} plain c=1 CPU", found.cpu, peer, parsed, least, most=False)
 
 
 def has_models() -> bool:
@@ -504,9 +482,9 @@ def main() -> int:
             runner.run(child(given.role, given.upstream))
         return 0
     settings = {"quick": given.quick, "patients": PATIENTS, "entries": ENTRIES, "removed": 15, "audit": "not stored"}
-    results = Results(given.json, settings)
-    run(results, given.quick)
-    return 0
+    report = Report("fhir", given.json, **settings)
+    run(report, given.quick)
+    return 1 if report.missed else 0
 
 
 if __name__ == "__main__":
