@@ -414,12 +414,14 @@ class Parser(TokenStream):
     def attribute(self, token: Token) -> Condition:
         """A path written in one go. Its place is that of its last name, as it is for one in pieces."""
         root, _, rest = token.text.partition(".")
-        last = token._replace(at=token.at + token.text.rfind(".") + 1)
+        last = token.at + token.text.rfind(".") + 1
         if root not in self.bound:
-            return self.made(Attribute(f"{ROOTS[root]}.{rest}"), last)
-        found: Condition = Variable(root)
+            found: Condition = Attribute(f"{ROOTS[root]}.{rest}")
+            self.places[id(found)] = (last, found)
+            return found
+        found = Variable(root)
         for name in rest.split("."):
-            found = self.made(Select(found, name), last)
+            found = self.made(Select(found, name), token._replace(at=last))
         return found
 
     def unknown_name(self, token: Token) -> ConditionError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ __all__ = ["ROOTS", "Source", "Token", "TokenStream", "Word", "short", "tokens"]
 MAX_TEXT = 64 * 1024
 
 
-class Word(Enum):
+class Word(StrEnum):  # a text too: hashed without calling Python
     NAME = "name"
     PATH = "path"
     QUOTED_NAME = "quoted name"
