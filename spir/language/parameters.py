@@ -245,7 +245,7 @@ _SCALARS: Mapping[str, tuple[str, ...]] = MappingProxyType({name: KEYWORDS[name]
 def _keywords(node: Node, what: str, always: tuple[str, ...], by_type: Mapping[str, tuple[str, ...]]) -> Form:
     form = form_of(node, what)
     type = form.choice("type", {name: name for name in by_type})
-    return form_of(node, f"{what}, a {type},", ("type", *always, *by_type[type]))
+    return form_of(node, f"{what} of type {type}", ("type", *always, *by_type[type]))
 
 
 def _with_values(found: Parameter, form: Form) -> Parameter:
