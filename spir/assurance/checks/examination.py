@@ -7,24 +7,34 @@ up when the engine was asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
+from spir.assurance.checks.wording import words
 from spir.assurance.finding import Counterexample
+from spir.assurance.proof.box import Box, boxes
+from spir.assurance.proof.domain import Line, interval, micros
+from spir.assurance.proof.scope import reach, region, stopped
+from spir.assurance.proof.terms import CLOCK, ORGANIZATION, Statement, every
+from spir.assurance.proof.truth import reading
+from spir.assurance.proof.witness import witness
+from spir.assurance.proof.world import NOW, World, negation
 from spir.engine.attributes import NoFacts
-from spir.engine.ruleset import RuleSet
+from spir.engine.ruleset import Rule, RuleSet
 from spir.engine.ruling import Decide
 from spir.language.vocabulary import Vocabulary
 from spir.model.decision import Decision
-from spir.model.policy import OperationPattern
+from spir.model.policy import Kind, Layer, OnMissing, OperationPattern
 from spir.model.request import Entity, Request
 
-__all__ = ["SOURCES", "Claim", "Examination", "Step", "Surroundings", "Unfinished"]
+__all__ = ["SOURCES", "Boxes", "Claim", "Examination", "Step", "Surroundings", "Unfinished"]
 
 T = TypeVar("T")
 
+# The requests of a statement; None where they are too many boxes, and nothing is decided.
+Boxes: TypeAlias = tuple[Box, ...] | None
 # check, done, total -> whether to go on
 Step: TypeAlias = Callable[[str, int, int], bool]
 # What the engine must say to a request for it to show a finding.
@@ -32,6 +42,9 @@ Claim: TypeAlias = Callable[[Decision], bool]
 
 # Who can know an attribute (`source` in vocabularies): see mappings/vocabulary.yaml.
 SOURCES = frozenset(("request", "identity", "directory", "adapter", "facts", "engine"))
+
+# How often `step` is asked.
+EVERY = 16
 
 
 class Unfinished(Exception):
@@ -59,13 +72,82 @@ class Examination:
     step: Step = lambda check, done, total: True
     check: str = ""
     dropped: int = 0
+    world: World = field(init=False)
+    _jurisdictions: tuple[str, ...] = ()
+    _regions: dict[int, Boxes] = field(default_factory=dict)
+    _acts: dict[int, Boxes] = field(default_factory=dict)
 
-    def each(self, items: Iterable[T], total: int) -> Iterator[T]:
+    def __post_init__(self) -> None:
+        self.world = World(self.vocabulary, self.rules.site, self.at)
+        self._jurisdictions = tuple(sorted({found.jurisdiction for found in self.rules.sets}))
+
+    # -- rules --
+
+    def of(self, *kinds: Kind) -> list[Rule]:
+        """The rules of these kinds, in the order of the documents."""
+        return [rule for rule in self.rules.every if rule.policy.kind in kinds]
+
+    def region(self, rule: Rule) -> Boxes:
+        """The requests that it applies to and for which its condition is true."""
+        found = self._regions.get(id(rule), ())
+        if not found and id(rule) not in self._regions:
+            found = self._regions[id(rule)] = self.boxes(region(rule, self.world))
+        return found
+
+    def acts(self, rule: Rule) -> Boxes:
+        """The requests for which it does what it is for: grants, stops or obliges, what it cannot decide included."""
+        found = self._acts.get(id(rule), ())
+        if not found and id(rule) not in self._acts:
+            found = self._acts[id(rule)] = self._acting(rule)
+        return found
+
+    def _acting(self, rule: Rule) -> Boxes:
+        kind = rule.policy.kind
+        if kind in (Kind.DENY, Kind.REQUIRE):
+            return self.boxes(stopped(rule, self.world))
+        if kind is Kind.OBLIGE and rule.policy.on_missing is OnMissing.DENY:
+            unless = negation(reading(rule.policy.when, self.world).false, self.world)
+            return self.boxes(every((reach(rule, self.world), unless)))
+        return self.region(rule)
+
+    def boxes(self, statement: Statement) -> Boxes:
+        return boxes(statement, self.world)
+
+    def layers_above(self, rule: Rule) -> Iterator[Layer]:
+        """Layers above the rule's own that have any document, highest first."""
+        stated = {found.layer for found in self.rules.sets}
+        yield from (layer for layer in Layer if layer < rule.layer and layer in stated)
+
+    def words(self, box: Box) -> str:
+        """The requests of a box, for people."""
+        return words(box, self._jurisdictions)
+
+    # -- time --
+
+    def each(self, items: Sequence[T]) -> Iterator[T]:
         """The items, one after the other, for as long as there is time. Raises Unfinished."""
         for done, item in enumerate(items):
-            if not self.step(self.check, done, total):
+            if done % EVERY == 0 and not self.step(self.check, done, len(items)):
                 raise Unfinished
             yield item
+
+    # -- replay --
+
+    def shown(self, box: Box, claim: Claim) -> Counterexample | None:
+        """A request of the box for which the engine says what the claim says; None, and counted, if none was found."""
+        somewhere = Box(box.world, {ORGANIZATION: self.world.universe(ORGANIZATION), **box.domains}, box.relations)
+        found = witness(self._now(somewhere)) or witness(somewhere)
+        if found is None:
+            self.dropped += 1
+            return None
+        return self.replayed(found.request, found.at, claim)
+
+    def _now(self, box: Box) -> Box:
+        """Asked at the moment of this examination, unless the box says something about time."""
+        if NOW in box.domains or CLOCK in box.domains:
+            return box
+        place = micros(self.at)
+        return Box(box.world, {**box.domains, NOW: interval(Line.MOMENT, place, place)}, box.relations)
 
     def replayed(self, request: Request, at: datetime, claim: Claim) -> Counterexample | None:
         """The request with the engine's own answer, if that answer bears the claim out."""

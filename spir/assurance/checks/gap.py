@@ -20,11 +20,11 @@ SHOWN = 8
 def gap(examined: Examination) -> Iterator[Finding]:
     """Operations of the vocabulary that no policy permits.
 
-    What no policy permits is denied, so a gap is safe. It may be an oversight all
-    the same: a type of document that nobody can read, a verb that was forgotten.
-    All gaps of a set of policies are one note. Where it is known which operations
-    the gateway's protocols ask about, only those count.
+    - **note**, one for all of them: what no policy permits is denied, so a gap is safe. It may
+      be an oversight all the same: a type of document that nobody can read, a verb that was
+      forgotten.
 
+    Where it is known which operations the gateway's protocols ask about, only those count.
     Permits are counted as they are written: one that never grants is reported by
     the checks `dead`, `conflict` and `weakening`.
 

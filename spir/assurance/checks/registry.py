@@ -12,9 +12,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
+from spir.assurance.checks.conflict import conflict
+from spir.assurance.checks.dead import dead
 from spir.assurance.checks.examination import Examination
 from spir.assurance.checks.gap import gap
+from spir.assurance.checks.obligations import obligations
 from spir.assurance.checks.source import source
+from spir.assurance.checks.subsumption import subsumption
+from spir.assurance.checks.unreachable import unreachable
+from spir.assurance.checks.weakening import weakening
 from spir.assurance.finding import Finding
 
 __all__ = ["CHECKS", "Check", "manual"]
@@ -55,6 +61,12 @@ def _named(*checks: Check) -> Mapping[str, Check]:
 
 
 CHECKS: Mapping[str, Check] = _named(
+    Check("dead", dead),
+    Check("conflict", conflict),
+    Check("weakening", weakening),
+    Check("subsumption", subsumption),
+    Check("obligations", obligations),
     Check("gap", gap),
+    Check("unreachable", unreachable),
     Check("source", source),
 )

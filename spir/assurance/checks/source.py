@@ -18,14 +18,16 @@ def source(examined: Examination) -> Iterator[Finding]:
 
     Every attribute of a vocabulary says its `source`: the request itself, the
     caller's verified identity, the staff directory, a protocol adapter, the live
-    facts, or the engine. Where it names none of these, no request will ever carry
-    the attribute: a permit that asks about it does not grant, and a deny that asks
-    about it denies wherever it applies.
+    facts, or the engine.
+
+    - **warning**: it names none of these, so that no request will ever carry the attribute.
+      A permit that asks about it does not grant, and a deny that asks about it denies
+      wherever it applies.
 
     *Mend:* correct `source` in the vocabulary, or ask about another attribute.
     """
     readers = _readers(examined)
-    for path, rules in examined.each(sorted(readers.items()), len(readers)):
+    for path, rules in examined.each(sorted(readers.items())):
         declared = examined.vocabulary.declared(path)
         if declared is None or declared.source in examined.surroundings.sources:
             continue

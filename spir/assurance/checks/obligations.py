@@ -1,0 +1,80 @@
+"""The check `obligations`: duties that cannot be carried out together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from spir.assurance.checks.examination import Examination
+from spir.assurance.checks.extent import commons
+from spir.assurance.checks.granted import granted
+from spir.assurance.checks.grouping import Pair, findings, names
+from spir.assurance.duties import clash
+from spir.assurance.finding import Finding, Severity
+from spir.assurance.proof.box import Box
+from spir.engine.ruleset import Rule
+from spir.model.decision import Decision
+from spir.model.obligation import Obligation
+from spir.model.policy import Kind
+
+__all__ = ["obligations"]
+
+# Joined whatever they say: they never clash.
+JOINABLE = frozenset(("mask", "limit", "deidentify"))
+
+
+def obligations(examined: Examination) -> Iterator[Finding]:
+    """Policies whose obligations have no common strongest, about the same requests.
+
+    Obligations of all policies that apply are joined: masks unite, limits take the
+    smaller, de-identification the stronger profile. Others have no order: one alert
+    on one channel cannot be of two priorities. Where such obligations meet, the
+    request is denied, although every policy says that it is permitted.
+
+    - **error**: there are requests that are denied for this reason alone.
+
+    *Mend:* let both ask for the same, give the obligations different channels or
+    workflows, or narrow one of the policies.
+    """
+    yield from findings(examined, Severity.ERROR, list(_pairs(examined)), lambda pair: _conflicts, _words)
+
+
+def _conflicts(decision: Decision) -> bool:
+    return decision.denied and any(reason.code == "obligations-conflict" for reason in decision.reasons)
+
+
+def _pairs(examined: Examination) -> Iterator[Pair]:
+    """Permits and obliges that clash, in requests that nothing else stops."""
+    rules = [rule for rule in examined.of(Kind.PERMIT, Kind.OBLIGE) if _unordered(rule) and examined.acts(rule)]
+    for one, other in examined.each(list(_clashing(rules))):
+        box = next(_permitted(examined, one, other), None)
+        if box is not None:
+            upper, lower = sorted((one, other), key=lambda rule: rule.layer)
+            yield Pair(upper, lower, box)
+
+
+def _clashing(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Rule]]:
+    yield from ((rule, rule) for rule in rules if any(clash(*pair) for pair in combinations(_unordered(rule), 2)))
+    for one, other in combinations(rules, 2):
+        if any(clash(mine, theirs) for mine in _unordered(one) for theirs in _unordered(other)):
+            yield one, other
+
+
+def _unordered(rule: Rule) -> list[Obligation]:
+    return [one for one in rule.policy.obligations if one.type not in JOINABLE]
+
+
+def _permitted(examined: Examination, one: Rule, other: Rule) -> Iterator[Box]:
+    """Where both bind: a permit does where it grants, an oblige where anything is granted."""
+    grants = {id(rule): rule for rule in (one, other) if rule.policy.kind is Kind.PERMIT}
+    for box in commons(examined.acts(one), examined.acts(other)):
+        for permit in tuple(grants.values()) or examined.of(Kind.PERMIT):
+            for part in commons((box,), examined.region(permit)):
+                yield from granted(examined, permit, part)
+
+
+def _words(one: Rule, others: Sequence[Rule]) -> tuple[str, str]:
+    if others[0] is one:
+        return f"the obligations of `{one.policy.id}` exclude each other: it never grants", "let it ask for one of them"
+    text = f"`{one.policy.id}` and {names(others)} oblige to what cannot be done together: the request is denied"
+    return text, "let both ask for the same, or for things apart, or narrow one of the two"
