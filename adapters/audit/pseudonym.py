@@ -33,6 +33,7 @@ DIGESTED = frozenset(
         "resource.study",
         "resource.series",
         "context.patient_session",
+        "subject.proxies",
     }
 )
 
@@ -44,7 +45,7 @@ def _named(text: str, prefix: str = "") -> list[str]:
 ATTRIBUTES = frozenset(
     _named(
         "role roles department organization license clearance certificate spiffe scopes permissions device secondments"
-        " purpose trust",
+        " purpose trust specialties supervisor",
         "subject.",
     )
     + _named(
@@ -53,7 +54,7 @@ ATTRIBUTES = frozenset(
         "resource.",
     )
     + _named(
-        "care_team encounter_status encounter_class location risk_level vip protection labels organization",
+        "care_team encounter_status encounter_class location risk_level vip protection labels organization age",
         "resource.patient.",
     )
     + _named(
