@@ -129,11 +129,19 @@ def _standing_for(texts: Domain, wanted: Domain) -> Domain:
     if isinstance(texts, Choice) and not texts.others:
         stand = one_of(text for text in texts.values if _address(text) in wanted)
         return stand | ABSENT if texts.absent and None in wanted else stand
-    if wanted == ABSENT:
-        return texts if texts != PRESENT else one_of(("nowhere",))
-    place = wanted.pick()
-    assert isinstance(place, int)
-    return texts & one_of((str(IPv4Address(place) if place < V6 else IPv6Address(place - V6)),))
+    for text in _address_texts(wanted):
+        if text in texts and _address(text) in wanted:
+            return one_of((text,))
+    return texts  # none was found, which proves nothing
+
+
+def _address_texts(wanted: Domain) -> Iterator[str]:
+    """The first few of every interval; then texts that stand for none."""
+    for span in wanted.spans if isinstance(wanted, Spans) else ():
+        assert not isinstance(span.low, str)
+        for place in range(int(span.low or 0), int(span.low or 0) + 8):
+            yield str(IPv4Address(place) if place < V6 else IPv6Address(place - V6))
+    yield from ("nowhere", "none", "")
 
 
 def _address(text: Point) -> int | None:

@@ -202,7 +202,7 @@ def _words(box: Box) -> Iterator[str]:
     named = {*said, *(side for relation in box.relations for side in (relation.left, relation.right))}
     names = _short_names(named)
     relations = sorted(box.relations, key=lambda each: (each.left.path, each.right.path))
-    for variable in sorted(said, key=lambda each: (_width(box.domains[each]), each.path, names[each])):
+    for variable in sorted(said, key=lambda each: (_width(box.domains[each]), not each.path, each.path)):
         yield _said(variable, box.domains[variable], names[variable])
     for relation in relations:
         yield f"{names[relation.left]} {_RELATED[relation.op]} {names[relation.right]}"
@@ -246,5 +246,5 @@ def _width(domain: Domain) -> int:
     if isinstance(domain, Spans):
         return 100 + len(domain.cuts)
     if not domain.others:
-        return len(domain.values) + (50 if domain.absent else 0)
+        return (len(domain.values) or 500) + (50 if domain.absent else 0)
     return 1000 - len(domain.values) + (500 if domain.absent else 0)

@@ -263,13 +263,23 @@ def _beyond(text: str) -> str | None:
 
 
 def _normal(line: Line, cuts: tuple[Point, ...], inside: bool, absent: bool) -> Domain:
-    if not cuts:
-        return Choice(frozenset(), inside, absent)
-    if line is Line.TEXT and len(cuts) % 2 == 0:
-        pairs = [(cuts[at], cuts[at + 1]) for at in range(0, len(cuts), 2)]
-        if all(line.after(low) == high for low, high in pairs):
-            return Choice(frozenset(low for low, _ in pairs), inside, absent)
-    return Spans(line, cuts, inside, absent)
+    if line is Line.TEXT:
+        if cuts and cuts[0] == "":  # before the least text there is none
+            cuts, inside = cuts[1:], not inside
+        for others in (False, True):
+            single = _single(cuts, inside is not others)
+            if single is not None:
+                return Choice(single, others, absent)
+    return Spans(line, cuts, inside, absent) if cuts else Choice(frozenset(), inside, absent)
+
+
+def _single(cuts: tuple[Point, ...], inside: bool) -> frozenset[Point] | None:
+    """The texts between the cuts, if every interval holds just one; None if not."""
+    edges = ("", *cuts) if inside else cuts
+    if len(edges) % 2:
+        return None
+    pairs = [(edges[at], edges[at + 1]) for at in range(0, len(edges), 2)]
+    return frozenset(low for low, _ in pairs) if all(f"{low}{LEAST}" == high for low, high in pairs) else None
 
 
 def _spans(choice: Choice, line: Line) -> Spans:

@@ -227,10 +227,23 @@ def _related(node: Compare, op: str, left: Attribute, right: Attribute, world: W
         return Truth(NEVER, every(there)) if op == "<" else Truth(every(there), NEVER)
     if one in _SCALARS and other in _SCALARS and one != other and {one, other} != {"int", "double"}:
         return UNKNOWN
-    if one not in _SCALARS or one != other or (one == "bool" and op != "=="):
+    if one not in _SCALARS or one != other:
         return _whole(node, world)
+    if one == "bool" and op != "==":
+        return _rising(op, left.path, right.path, world)
     found = Related(op, *_ordered(op, Variable(left.path), Variable(right.path)))
     return Truth(every((*there, found)), every((*there, opposite(found))))
+
+
+def _rising(op: str, left: str, right: str, world: World) -> Truth:
+    """Of two bools: false is less than true."""
+    one, other = _within(left, one_of((True,)), world), _within(right, one_of((True,)), world)
+    if op == "<":
+        return Truth(
+            every((one.false, other.true)),
+            every((world.there(left), world.there(right), some((one.true, other.false)))),
+        )
+    return _rising("<", right, left, world).swapped()
 
 
 def _ordered(op: str, left: Variable, right: Variable) -> tuple[Variable, Variable]:

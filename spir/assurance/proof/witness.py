@@ -8,6 +8,7 @@ its box; what the engine decides on it is another question, for the engine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -255,7 +256,7 @@ def _alike(kind: str, constants: list[Value], now: Value) -> Iterator[Value]:
         case "bool":
             yield from (True, False)
         case "int" | "double":
-            numbers = [each for each in constants if isinstance(each, int | float) and not isinstance(each, bool)]
+            numbers = [each for each in constants if isinstance(each, int | float) and abs(each) < math.inf]
             cast = int if kind == "int" else float
             yield from (cast(number + by) for number in (*numbers, 0) for by in (0, 1, -1))
         case "timestamp":
@@ -265,14 +266,16 @@ def _alike(kind: str, constants: list[Value], now: Value) -> Iterator[Value]:
                 now + by * span for span in (*spans, timedelta(), timedelta(days=365)) for by in (0, -1, 1, -2, 2)
             )
         case "string":
-            texts = [each for each in constants if isinstance(each, str)]
+            # of a pattern, what is left of it without its signs may match it
+            texts = [each.strip("^$") for each in constants if isinstance(each, str)]
             yield from (
                 f"{before}{text}{after}" for text in texts for before, after in (("", ""), ("", "-x"), ("x-", ""))
             )
             yield from ("other", "other-2", "")
         case _ if kind.startswith("list"):
             members = [each for each in constants if _of(each, element(kind))]
-            yield from ((), tuple(members), *((each,) for each in members))
+            several = ("other", "other-2", "other-3") if element(kind) == "string" else ()
+            yield from ((), tuple(members), *((each,) for each in members), several)
         case _:
             yield from constants
 

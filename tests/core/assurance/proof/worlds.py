@@ -81,10 +81,12 @@ PAIRS = (
     ("subject.clearance", "resource.sensitivity"),
     ("context.trust", "context.risk"),
     ("context.hour", "subject.clearance"),
-    ("context.trust", "subject.clearance"),
     ("resource.created", "resource.updated"),
     ("resource.created", "context.now"),
     ("context.trusted", "resource.patient.vip"),
+    # an int and a double have no exact reading
+    ("context.trust", "subject.clearance"),
+    ("context.hour", "context.risk"),
 )
 
 
@@ -177,7 +179,7 @@ class Cases:
         return self.sides(op, path, Literal(self.choose(values)))
 
     def pair(self) -> Condition:
-        left, right = self.choose(PAIRS)
+        left, right = self.choose(PAIRS[:-2] if self.plain else PAIRS)
         op = self.choose(("==", "==", "!=", "<", "<=", ">", ">="))
         if self.chance(0.05):
             right = left
@@ -218,6 +220,7 @@ class Cases:
             return Call("within", (constant, Literal("1h"), Literal(timedelta(minutes=90))))
         if self.chance(0.2):
             zone = (Literal(self.choose(("Asia/Shanghai", "Europe/Berlin"))),) if self.chance(0.8) else ()
+            zone = (Literal("Asia/Shanghai"),) if self.plain else zone
             return Compare(op, Call("getHours", (Attribute("context.now"), *zone)), Literal(self.choose((8, 20, 7.5))))
         return self.sides(op, path, constant)
 
