@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     _policy(commands)
     _checking(commands)
     _authoring(commands)
+    _roles(commands)
     _operations(commands)
     _audit(commands)
     _bundles(commands)
@@ -133,6 +134,28 @@ def _authoring(commands: Commands) -> None:
     fmt.add_argument("--check", action="store_true", help="change nothing; exit 1 if something would change")
     bench = _command(commands, "bench", "measuring:bench", "measure how fast the engine decides here")
     bench.add_argument("--peers", action="store_true", help="and the peers that are installed")
+
+
+def _roles(commands: Commands) -> None:
+    roles = _command(commands, "roles", "roles:roles", "report on the roles of an RBAC export, and propose policies")
+    roles.add_argument(
+        "files", nargs="+", metavar="FILE", help="the export, CSV or JSON; several files make one export"
+    )
+    roles.add_argument("--propose", default="", metavar="DIR", help="write the policies that replace the roles here")
+    roles.add_argument(
+        "-p", "--policies", action="append", default=[], help="the site's documents, for what they declare"
+    )
+    roles.add_argument("--directory", default="", help="staff directory, for what people are")
+    roles.add_argument("--ignore", action="append", default=[], metavar="COLUMN", help="pass a column over")
+    roles.add_argument("--encoding", default="utf-8", help="of the export, as gb18030 (default: utf-8)")
+    roles.add_argument(
+        "--allow-wins", action="store_true", help="where one role allows and another denies, it is allowed"
+    )
+    roles.add_argument("--clean", action="store_true", help="propose without what is left of revoked roles")
+    roles.add_argument("--name", default="staff-access", help="of the proposed document (default: staff-access)")
+    roles.add_argument(
+        "--jurisdiction", default="", help="of the proposed document, as cn/zj/hospital-a (default: all)"
+    )
 
 
 def _operations(commands: Commands) -> None:
