@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
-import sys
-import threading
-import time
+import os
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +23,7 @@ from adapters.identity.directory import Directory
 from adapters.parts import directory_of, rules_of
 from adapters.retire import held, let_go
 from adapters.settings import Settings
+from adapters.yielding import finished, giving_way
 from spir.embed import SUFFIXES, default_vocabulary, library_templates
 from spir.engine.ruleset import RuleSet
 from spir.errors import BundleError, DocumentError, SpirError, Unavailable
@@ -36,8 +34,8 @@ __all__ = ["Event", "Gate", "InForce", "Policies", "Prepare", "Stamps"]
 log = logging.getLogger("spir.policies")
 
 POLL, SETTLE = 0.5, 0.1  # seconds
+LARGE = 500  # more policies than this are kept from the collector
 LONGEST = 128  # characters of a problem in the trail
-SWITCH = 0.0002  # seconds after which a thread that builds gives way
 
 # Raises DocumentError or BundleError for rules that may not come into force.
 Gate = Callable[[Documents, RuleSet], None]
@@ -45,7 +43,7 @@ Gate = Callable[[Documents, RuleSet], None]
 # Makes rules ready, a slice at a time; what the generator returns is `InForce.prepared`.
 Prepare = Callable[[RuleSet], Generator[Any, None, Any]]
 
-Stamps = Mapping[Path, tuple[int, int, int]]
+Stamps = Mapping[str, tuple[int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +104,12 @@ class Policies:
 
         Raises DocumentError, BundleError, Unavailable.
         """
+        with giving_way:
+            found = self._load()
+            _spare_collector(found)
+        return found
+
+    def _load(self) -> InForce:
         self._stamps = stamps_of(self.settings)
         directory = directory_of(self.settings)
         try:
@@ -132,18 +136,24 @@ class Policies:
             self._watching = asyncio.create_task(self._watch())
 
     async def end(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+        """No reload begins after it; one that has begun is finished first."""
+        async with self._turn:
+            if self._watching is not None:
+                self._watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._watching
 
     async def reload(self) -> bool:
         """Read everything again; whether something else is in force now. Never raises for what it reads."""
         async with self._turn:
             self.reloads += 1
-            self._stamps = await asyncio.to_thread(stamps_of, self.settings)
-            directory = await self._reload_directory()
-            return await self._reload_policies() or directory
+            with giving_way:
+                return await self._reload()
+
+    async def _reload(self) -> bool:
+        self._stamps = await asyncio.to_thread(stamps_of, self.settings)
+        directory = await self._reload_directory()
+        return await self._reload_policies() or directory
 
     async def _reload_policies(self) -> bool:
         try:
@@ -166,6 +176,7 @@ class Policies:
         self.problems.pop("policies", None)
         log.info("policies %s are in force", found.rules.fingerprint)
         await asyncio.to_thread(_retire, before, found)
+        _spare_collector(found)
         return True
 
     async def _reload_directory(self) -> bool:
@@ -203,9 +214,12 @@ class Policies:
     # -- reading, in whichever thread --------------------------------------------------------
 
     def _read_slowly(self) -> tuple[Source, InForce]:
-        with giving_way():
+        try:
             source = read_source(self.settings)
             return source, self._built(source, self.current.directory)
+        except SpirError as error:
+            # without the frames, whose rules would go all at once where the error is handled: on the loop
+            raise error.with_traceback(None) from None
 
     def _built(self, source: Source, directory: Directory) -> InForce:
         documents = self._library.read(source.documents)
@@ -214,7 +228,7 @@ class Policies:
         rules = rules_of(self.settings, documents)
         for gate in self._gates:
             gate(documents, rules)
-        prepared = _finished(self._prepare(rules)) if self._prepare else None
+        prepared = finished(self._prepare(rules)) if self._prepare else None
         return InForce(documents, rules, directory, prepared, source.generation, source.signer)
 
     def _check_joins(self, documents: Documents) -> None:
@@ -236,7 +250,7 @@ class Policies:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(POLL)
-            seen = await asyncio.to_thread(stamps_of, self.settings)
+            seen = await self._look()
             if seen != self._stamps:
                 await self._settled(seen)
                 await self.reload()
@@ -245,72 +259,65 @@ class Policies:
         """Wait until nobody writes: half a file may be a whole document, with a prohibition less."""
         while True:
             await asyncio.sleep(SETTLE)
-            now = await asyncio.to_thread(stamps_of, self.settings)
+            now = await self._look()
             if now == seen:
                 return
             seen = now
 
+    async def _look(self) -> Stamps:
+        with giving_way:
+            return await asyncio.to_thread(stamps_of, self.settings)
+
 
 def stamps_of(settings: Settings) -> Stamps:
     """What tells whether a file that the settings name has changed: when written, how long, which file."""
-    found: dict[Path, tuple[int, int, int]] = {}
-    for path in _watched(settings):
+    found: dict[str, tuple[int, int, int]] = {}
+    for path, look in _watched(settings):
         with contextlib.suppress(OSError):  # gone between two looks: its absence is the change
-            status = path.stat()
+            status = look()
             found[path] = (status.st_mtime_ns, status.st_size, status.st_ino)
     return found
 
 
-def _watched(settings: Settings) -> Iterator[Path]:
+Look = Callable[[], os.stat_result]
+
+
+def _watched(settings: Settings) -> Iterator[tuple[str, Look]]:
     if archive_of(settings) is not None:
-        yield shelf_of(settings).state_file
+        yield _file(shelf_of(settings).state_file)
     if settings.directory.file:
-        yield settings.path(settings.directory.file)
+        yield _file(settings.path(settings.directory.file))
     for name in settings.policy.documents:
         path = settings.path(name)
         if path.is_dir():
-            with contextlib.suppress(OSError):
-                yield from (one for one in path.rglob("*") if one.suffix in SUFFIXES)
+            yield from _inside(path)
         else:
-            yield path
+            yield _file(path)
 
 
-def _finished(steps: Generator[Any, None, Any]) -> Any:
-    """Run to the end; after each slice whoever waits has a turn."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-        if threading.current_thread() is not threading.main_thread():
-            time.sleep(0)
+def _file(path: Path) -> tuple[str, Look]:
+    return str(path), path.stat
+
+
+def _inside(folder: str | Path) -> Iterator[tuple[str, Look]]:
+    """The documents of a folder, without `pathlib`: it is looked through twice a second."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _inside(entry.path)
+            elif entry.name.endswith(SUFFIXES):
+                yield entry.path, entry.stat
 
 
 def _retire(before: list[InForce], now: InForce) -> None:
     """What is in force no longer goes bit by bit; policies that both have stay."""
-    with giving_way():
-        shared = (one for found in now.documents.policy_sets for one in (found, *found.policies))
-        objects = held(before.pop(), shared)
-        let_go(objects)
+    shared = (one for found in now.documents.policy_sets for one in (found, *found.policies))
+    let_go(held(before.pop(), shared))
 
 
-@contextlib.contextmanager
-def giving_way() -> Iterator[None]:
-    """Switch threads often, and do not let the collector look through a large heap at one go.
-
-    What is there in the end is taken out of the collector's sight: rules hold
-    no rings, they go when nothing refers to them any more.
-    """
-    interval, collecting = sys.getswitchinterval(), gc.isenabled()
-    sys.setswitchinterval(SWITCH)
-    gc.disable()
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-        if collecting:
-            gc.freeze()
-            gc.enable()
+def _spare_collector(found: InForce) -> None:
+    if len(found.rules.every) > LARGE:
+        giving_way.keep()
 
 
 def _details(found: InForce) -> Mapping[str, Any]:

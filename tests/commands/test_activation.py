@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.activation import Event, InForce, Policies, giving_way, stamps_of
+from adapters.activation import Event, InForce, Policies, stamps_of
 from adapters.gates import PolicyTests
 from adapters.settings import Settings, read
 from spir.embed import default_vocabulary
@@ -192,16 +192,6 @@ def test_how_facts_are_joined_cannot_change_under_a_store(site: Settings) -> Non
     assert dict(changed.joins()) != joins
     write(site, text, "policies/v.yaml")
     assert not reloaded(policies, Trail()) and "start it again" in policies.problems["policies"]
-
-
-def test_reading_gives_way_and_leaves_the_interpreter_as_it_was() -> None:
-    import gc
-    import sys
-
-    before = sys.getswitchinterval()
-    with giving_way():
-        assert sys.getswitchinterval() < before and not gc.isenabled()
-    assert sys.getswitchinterval() == before and gc.isenabled()
 
 
 def test_any_change_of_what_is_named_changes_the_stamps(site: Settings) -> None:
