@@ -264,8 +264,9 @@ def metered(app: Any) -> Any:
 
 async def child(role: str, upstream: str) -> None:
     from adapters.fhir.facade import Facade, FacadeConfig
-    from adapters.fhir.server import HttpServer
+    from adapters.fhir.server import BOUNDS, plain
     from adapters.fhir.upstream import UpstreamConfig
+    from adapters.web.server import HttpServer
 
     if role == "upstream":
         app: Any = Upstream()
@@ -277,8 +278,8 @@ async def child(role: str, upstream: str) -> None:
         await app.open()
     else:
         app = PassThrough(upstream, validated if role == "models" else bytes)
-    server = HttpServer(metered(app), "127.0.0.1", 0, None)
-    port = server.bind()
+    server = HttpServer(metered(app), plain, bounds=BOUNDS)
+    port = server.bind("127.0.0.1", 0)
     await server.start()
     print(port, flush=True)
     await asyncio.Event().wait()

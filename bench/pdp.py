@@ -283,13 +283,13 @@ async def decision_point(role: str, count: int, folder: Path) -> Any:
 
 async def child(role: str, count: int, folder: Path) -> None:
     """Serve in one role; prints the port and the path of the pipelined socket, and stays until it is killed."""
-    from adapters.authzen.server import HttpServer
+    from adapters.web.server import HttpServer
 
     if role in ("nothing", "fastapi"):
         await plain_uvicorn(nothing if role == "nothing" else fastapi_nothing())
         return
     app = nothing if role == "bare" else await decision_point(role, count, folder)
-    server = HttpServer(metered(app), lambda status: b"")
+    server = HttpServer(metered(app), lambda status: b"", quick=getattr(app, "quick", None))
     bound = server.bind("127.0.0.1", 0)
     await server.start()
     print(bound, folder / "pipe", flush=True)

@@ -9,10 +9,10 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from adapters.authzen.answer import Refused
-from adapters.authzen.server import CERTIFICATE, UNIX
+from adapters.web.guarded import CERTIFICATE, UNIX
 from spir.exchange import Credentials
 
-__all__ = ["Arrived", "Receive", "Reply", "Scope", "Send", "head"]
+__all__ = ["Arrived", "Receive", "Reply", "Scope", "Send", "head", "quick_head"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -54,15 +54,21 @@ class Arrived:
         "trace",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, numbers: random.Random) -> None:
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        client = scope.get("client")
-        self.address: str = client[0] if client else ""
-        state = scope.get("state", {})
-        self.certificate: bytes = state.get(CERTIFICATE, b"")
-        self._unix: bool = state.get(UNIX, False)
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        headers: list[tuple[bytes, bytes]],
+        address: str,
+        certificate: bytes,
+        numbers: random.Random,
+        *,
+        unix: bool = False,
+        receive: Receive | None = None,
+    ) -> None:
+        self.method, self.path, self.address, self.certificate = method, path, address, certificate
+        self.headers = dict(headers)
+        self._unix = unix
         given = self.headers.get(b"traceparent")
         found = _TRACE.fullmatch(given) if given else None
         fresh = f"{numbers.getrandbits(192) | 1 << 64 | 1:048x}"  # neither id may be zero
@@ -70,7 +76,15 @@ class Arrived:
         self.span: str = fresh[32:]
         named = self.headers.get(b"x-request-id")
         self.request_id: bytes = named if named and _ECHOED.fullmatch(named) else self.trace.encode()
-        self._receive = receive
+        self._receive = receive or _nothing
+
+    @classmethod
+    def of(cls, scope: Scope, receive: Receive, numbers: random.Random) -> Arrived:
+        """A call of an ASGI server."""
+        client, state = scope.get("client"), scope.get("state", {})
+        address, certificate = client[0] if client else "", state.get(CERTIFICATE, b"")
+        method, path, headers = scope["method"], scope["path"], scope["headers"]
+        return cls(method, path, headers, address, certificate, numbers, unix=state.get(UNIX, False), receive=receive)
 
     @property
     def local(self) -> bool:
@@ -99,11 +113,15 @@ class Arrived:
         if b"x-request-id" in self.headers and self.request_id is not self.headers[b"x-request-id"]:
             raise Refused(400, "the X-Request-ID cannot be echoed", hint="send at most 256 printable characters")
 
-    async def body(self, limit: int) -> bytes:
-        """The whole body, which must call itself JSON. Raises Refused (400, 413)."""
+    def check_type(self) -> None:
+        """Raises Refused (400) for a body that does not call itself JSON."""
         given = self.headers.get(b"content-type", b"")
         if given != JSON_TYPE and given.partition(b";")[0].strip().lower() != JSON_TYPE:
             raise Refused(400, "the body must be JSON", hint="send Content-Type: application/json")
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body, which must call itself JSON. Raises Refused (400, 413)."""
+        self.check_type()
         declared = self.headers.get(b"content-length", b"")
         if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
             raise _too_long(limit)
@@ -131,6 +149,18 @@ def head(reply: Reply, arrived: Arrived, bundle: str) -> list[tuple[bytes, bytes
         (b"traceparent", f"00-{arrived.trace}-{arrived.span}-01".encode()),
         *reply.headers,
     ]
+
+
+def quick_head(size: int, arrived: Arrived, bundle: str) -> bytes:
+    """The status line and headers of an answer with a decision, as they are written: those of `head`."""
+    return (
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+        b"x-request-id: %b\r\nx-policy-version: %b\r\ntraceparent: 00-%b-%b-01\r\n"
+    ) % (size, arrived.request_id, bundle.encode(), arrived.trace.encode(), arrived.span.encode())
+
+
+async def _nothing() -> dict[str, Any]:
+    return {"type": "http.disconnect"}
 
 
 def _too_long(limit: int) -> Refused:

@@ -16,7 +16,7 @@ from adapters.authzen.answer import answer, failure
 from adapters.authzen.cache import DecisionCache
 from adapters.authzen.ground import Ground, fact_names
 from adapters.authzen.port import PdpPort
-from adapters.authzen.reading import Batch, Codec, spelled
+from adapters.authzen.reading import JSON, Batch, Codec, evaluation, spelled
 from spir.engine.attributes import patient_id
 from spir.errors import RequestError
 from spir.model.decision import Decision
@@ -64,6 +64,11 @@ class Deciding:
         self._names = fact_names(port.vocabulary)
         self._answers: dict[tuple[int, bytes], tuple[Decision, dict[str, Any], bytes]] = {}
         self._ground = Ground(port.entities, port.resources, port.snapshot, self._names, aliases)
+
+    def evaluated(self, body: bytes, now: datetime) -> Evaluated:
+        """The answer to an evaluation in JSON. Raises RequestError."""
+        key = digest(JSON, body)
+        return self.remembered(key, now) or self.decide(evaluation(body), JSON, now, key)
 
     def remembered(self, key: bytes, now: datetime) -> Evaluated | None:
         port = self._port

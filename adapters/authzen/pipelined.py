@@ -28,7 +28,7 @@ from adapters.authzen.pace import TURN, drawn
 from adapters.authzen.port import PdpPort
 from adapters.authzen.reading import MSGPACK, Batch, Greeting
 from adapters.authzen.recorder import Recorder
-from adapters.authzen.server import bind_unix
+from adapters.web.server import bind_unix
 from spir.errors import PeerError, RequestError, SpirError, Unauthenticated, Unavailable
 from spir.exchange import Credentials, Record
 from spir.model.request import Request

@@ -10,11 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from spir.errors import Unavailable
 from spir.exchange import Record
 
 __all__ = ["Recorder"]
+
+# Told once: "" where the records are durable, else why they are not. Must not raise.
+Done = Callable[[str], None]
 
 MOST_AT_ONCE = 2048  # records in one commit
 MOST_WAITING = 16384
@@ -26,20 +30,24 @@ class Recorder:
     def __init__(self, commit: Callable[..., Awaitable[int]]) -> None:
         self.problem = ""
         self._commit = commit
-        self._waiting: deque[tuple[Sequence[Record], asyncio.Future[None]]] = deque()
+        self._waiting: deque[tuple[Sequence[Record], Done]] = deque()
         self._count = 0
         self._running: asyncio.Task[None] | None = None
 
     async def record(self, records: Sequence[Record]) -> None:
         """Back when the records are durable. Raises Unavailable."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.then(records, partial(_resolve, future))
+        await future
+
+    def then(self, records: Sequence[Record], done: Done) -> None:
+        """Call `done` when the records are durable, or cannot be made so. Raises Unavailable: then nobody is called."""
         if self._count + len(records) > MOST_WAITING:
             raise Unavailable("too many decisions wait to be recorded", hint="the disk is slower than what arrives")
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((records, future))
+        self._waiting.append((records, done))
         self._count += len(records)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        await future
 
     async def close(self) -> None:
         """Back when nothing waits any more."""
@@ -53,35 +61,35 @@ class Recorder:
         finally:
             self._running = None
             while self._waiting:  # only if this task was cancelled
-                _resolve(self._waiting.popleft()[1], "the service stops")
+                self._waiting.popleft()[1]("the service stops")
 
     async def _commit_some(self) -> None:
-        records, futures = self._taken()
+        records, waiting = self._taken()
         try:
             await self._commit(*records)
         except BaseException as error:
             self.problem = str(error) or type(error).__name__
-            for future in futures:
-                _resolve(future, self.problem)
+            for done in waiting:
+                done(self.problem)
             if not isinstance(error, Exception):
                 raise
         else:
             self.problem = ""
-            for future in futures:
-                _resolve(future)
+            for done in waiting:
+                done("")
 
-    def _taken(self) -> tuple[list[Record], list[asyncio.Future[None]]]:
+    def _taken(self) -> tuple[list[Record], list[Done]]:
         records: list[Record] = []
-        futures: list[asyncio.Future[None]] = []
+        waiting: list[Done] = []
         while self._waiting and len(records) < MOST_AT_ONCE:
-            some, future = self._waiting.popleft()
+            some, done = self._waiting.popleft()
             records += some
-            futures.append(future)
+            waiting.append(done)
         self._count -= len(records)
-        return records, futures
+        return records, waiting
 
 
-def _resolve(future: asyncio.Future[None], problem: str = "") -> None:
+def _resolve(future: asyncio.Future[None], problem: str) -> None:
     """Each caller gets an error of its own: one exception cannot be raised in several tasks."""
     if future.done():  # its caller was cancelled
         return

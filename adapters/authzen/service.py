@@ -8,6 +8,7 @@ decision of the engine is ever answered with `true`.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import random
@@ -25,8 +26,8 @@ from adapters.authzen import events, reading
 from adapters.authzen.answer import Refused, planned, refusal
 from adapters.authzen.aside import Aside, Patience
 from adapters.authzen.cache import CAPACITY
-from adapters.authzen.call import Arrived, Receive, Reply, Scope, Send, head
-from adapters.authzen.deciding import Deciding, Evaluated, digest
+from adapters.authzen.call import Arrived, Receive, Reply, Scope, Send, head, quick_head
+from adapters.authzen.deciding import Deciding, Evaluated
 from adapters.authzen.gate import Forbidden, Gate
 from adapters.authzen.metrics import CONTENT_TYPE
 from adapters.authzen.openapi import configuration, description
@@ -38,12 +39,14 @@ from adapters.authzen.port import PdpPort
 from adapters.authzen.reading import JSON
 from adapters.authzen.recorder import Recorder
 from adapters.authzen.search import Candidates, Found, Looking
-from adapters.authzen.server import HttpServer
 from adapters.authzen.shorten import shortened
 from adapters.authzen.tally import Tally
 from adapters.version import VERSION
+from adapters.web.bounds import Bounds
+from adapters.web.exchange import Exchange, Quick
+from adapters.web.server import HttpServer
 from spir.engine.explain import Explanation
-from spir.errors import DocumentError, RequestError, Unauthenticated, Unavailable
+from spir.errors import DocumentError, RequestError, SpirError, Unauthenticated, Unavailable
 from spir.model.decision import Decision
 from spir.model.request import Request
 
@@ -54,6 +57,15 @@ log = logging.getLogger("spir.pdp")
 # What an adapter would ask its peer for under a decision, JSON-ready; None if the request is not of its kind.
 Describe = Callable[[Request, Decision], Any]
 Handler = Callable[[Arrived, Operation], Awaitable[Reply]]
+
+BOUNDS = Bounds()
+QUICK_BODY = 32 * 1024  # bytes of an evaluation that is answered without a task
+TEXTS = {
+    400: b"Bad Request",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    503: b"Service Unavailable",
+}
 
 RELOADED = ("policies", "directory")  # parts that are read again
 UNREADABLE = 422
@@ -96,7 +108,7 @@ class PdpConfig:
 class Pdp:
     """`start`, `port`, `stop`; and an ASGI application, to be mounted elsewhere.
 
-    `describe`: for plans, by adapter.
+    `describe`: for plans, by adapter. `quick`: what a server of ours answers without a task.
     """
 
     def __init__(
@@ -124,8 +136,11 @@ class Pdp:
         self._reloading = False
         self._stopping = False
         self._routes = self._routed()
-        self._http = HttpServer(self, self._plain, tls)
-        self._local = HttpServer(self, self._plain)
+        self._evaluation = self.operations.by_id["evaluate"]
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.quick = Quick(frozenset((self._evaluation.path.encode(),)), QUICK_BODY, self._quick)
+        self._http = HttpServer(self, self._plain, tls, bounds=BOUNDS, quick=self.quick)
+        self._local = HttpServer(self, self._plain, bounds=BOUNDS, quick=self.quick)
         self._pipelined = PipelinedServer(self._desk())
 
     async def start(self) -> None:
@@ -159,7 +174,7 @@ class Pdp:
         if scope["type"] != "http":
             return
         started = time.perf_counter()
-        arrived = Arrived(scope, receive, self._numbers)
+        arrived = Arrived.of(scope, receive, self._numbers)
         operation, handler = self._routes.get((arrived.method, arrived.path), (None, None))
         try:
             arrived.check(scope["headers"])
@@ -175,16 +190,48 @@ class Pdp:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if arrived.method == "HEAD" else reply.body})
 
+    # -- without a task ------------------------------------------------------------------------
+
+    def _quick(self, exchange: Exchange, address: str, certificate: bytes) -> bool:
+        """One evaluation, as `_evaluate` answers it, without a task. What is to be refused goes the ordinary way."""
+        started = time.perf_counter()
+        arrived = Arrived("POST", exchange.path, exchange.headers, address, certificate, self._numbers)
+        try:
+            arrived.check(exchange.headers)
+            arrived.check_type()
+            call, now = self._admitted(arrived, self._evaluation)
+            done = self._deciding.evaluated(exchange.body, now)
+            self._recorder.then(
+                (events.evaluated(call, done, now),), partial(self._quickly, exchange, arrived, done, started)
+            )
+        except SpirError:
+            return False
+        return True
+
+    def _quickly(self, exchange: Exchange, arrived: Arrived, done: Evaluated, started: float, problem: str) -> None:
+        if problem:
+            task = asyncio.create_task(self._unrecorded(exchange, arrived, problem))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        self._tally.over_http(done)
+        bundle = done.decision.bundle if done.decision else ""
+        exchange.reply(quick_head(len(done.encoded), arrived, bundle), done.encoded)
+        self._tally.served(self._evaluation.id, 200, time.perf_counter() - started)
+
+    async def _unrecorded(self, exchange: Exchange, arrived: Arrived, problem: str) -> None:
+        """INVARIANT: no decision is answered that is not recorded."""
+        reply = await self._refused(arrived, self._evaluation, Unavailable("not recorded", hint=problem))
+        lines = [b"%b: %b\r\n" % line for line in head(reply, arrived, self.services.bundle)]
+        exchange.reply(b"HTTP/1.1 %d %b\r\n%b" % (reply.status, TEXTS[reply.status], b"".join(lines)), reply.body)
+        self._tally.served(self._evaluation.id, reply.status, 0.0)
+
     # -- operations ----------------------------------------------------------------------------
 
     async def _evaluate(self, arrived: Arrived, operation: Operation) -> Reply:
         call, now = self._admitted(arrived, operation)
         body = await arrived.body(self.config.max_body)
-        key = digest(JSON, body)
-        done = self._deciding.remembered(key, now)
-        if done is None:
-            done = self._deciding.decide(reading.evaluation(body), JSON, now, key)
-        return await self._one(call, done, now)
+        return await self._one(call, self._deciding.evaluated(body, now), now)
 
     async def _evaluate_many(self, arrived: Arrived, operation: Operation) -> Reply:
         call, now = self._admitted(arrived, operation)
@@ -329,12 +376,10 @@ class Pdp:
 
     def _plain(self, status: int) -> bytes:
         """A whole response to what never became a request."""
-        texts = {400: b"Bad Request", 431: b"Request Header Fields Too Large", 503: b"Service Unavailable"}
         reply = Reply(status, JSON.encode(refusal(status, "the HTTP request cannot be read")))
-        scope = {"method": "", "path": "", "headers": ()}
-        headers = head(reply, Arrived(scope, _nothing, self._numbers), self.services.bundle)
+        headers = head(reply, Arrived("", "", [], "", b"", self._numbers), self.services.bundle)
         lines = [b"%b: %b\r\n" % line for line in (*headers, (b"connection", b"close"))]
-        return b"HTTP/1.1 %d %b\r\n" % (status, texts[status]) + b"".join(lines) + b"\r\n" + reply.body
+        return b"HTTP/1.1 %d %b\r\n" % (status, TEXTS[status]) + b"".join(lines) + b"\r\n" + reply.body
 
     def _base(self) -> str:
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
@@ -364,10 +409,6 @@ class Pdp:
         routes = {(one.method, one.path): (one, handlers[id]) for id, one in self.operations.by_id.items()}
         heads = {("HEAD", path): found for (method, path), found in routes.items() if method == "GET"}
         return {**routes, **heads}
-
-
-async def _nothing() -> dict[str, Any]:
-    return {"type": "http.disconnect"}
 
 
 def _said(error: Exception) -> Refused:

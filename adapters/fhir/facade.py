@@ -24,13 +24,15 @@ from adapters.fhir.outcome import Refused, Response
 from adapters.fhir.paging import Sealer
 from adapters.fhir.patients import Known
 from adapters.fhir.rows import Reading
-from adapters.fhir.server import CERTIFICATE, HttpServer
+from adapters.fhir.server import BOUNDS, plain
 from adapters.fhir.session import refuse, serve
 from adapters.fhir.steps import Call, Site
 from adapters.fhir.tables import Tables
 from adapters.fhir.upstream import Upstream, UpstreamConfig
 from adapters.fhir.validate import check
 from adapters.version import __version__
+from adapters.web.guarded import CERTIFICATE
+from adapters.web.server import HttpServer
 from spir.errors import Unauthenticated
 from spir.exchange import Answer, AskPeer, Commit, Credentials, Decide, Identity, Services, Session, converse
 
@@ -88,11 +90,11 @@ class Facade:
         self.upstream = Upstream(config.upstream, upstream_tls)
         self.site: Site | None = None
         self._scheme = "http" if tls is None else "https"
-        self._server = HttpServer(self, config.host, config.port, tls)
+        self._server = HttpServer(self, plain, tls, bounds=BOUNDS)
 
     async def start(self) -> None:
         """Take the port, connect and serve. Raises OSError where the port is taken."""
-        self.port = self._server.bind()
+        self.port = self._server.bind(self.config.host, self.config.port)
         try:
             await self.open()
             await self._server.start()

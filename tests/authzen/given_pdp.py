@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from adapters.authzen.port import Measure
-from adapters.authzen.server import UNIX
 from adapters.authzen.service import Pdp, PdpConfig
+from adapters.web.guarded import UNIX
 from spir.embed import default_vocabulary
 from spir.engine.explain import Explanation, explain
 from spir.engine.ruleset import RuleSet, Site

@@ -1,4 +1,4 @@
-"""The HTTP server under the facade, and clients that do not play along."""
+"""The HTTP server under all listeners that speak HTTP, and clients that do not play along."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from adapters.fhir import server
-from adapters.fhir.server import HttpServer
+from adapters.fhir.server import plain
+from adapters.web.bounds import Bounds
+from adapters.web.guarded import GuardedProtocol
+from adapters.web.server import HttpServer
 
 pytestmark = pytest.mark.wire
 
@@ -24,9 +26,10 @@ async def large(scope: Any, receive: Any, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"x" * SIZE})
 
 
-async def served(scene: Callable[[int], Awaitable[None]]) -> None:
-    running = HttpServer(large, "127.0.0.1", 0, None, patience=1)
-    port = running.bind()
+async def served(scene: Callable[[int], Awaitable[None]], stalled: float) -> None:
+    bounds = Bounds(stalled_seconds=stalled, watch_seconds=0.02, patience=1)
+    running = HttpServer(large, plain, bounds=bounds)
+    port = running.bind("127.0.0.1", 0)
     await running.start()
     try:
         await scene(port)
@@ -56,15 +59,14 @@ async def drained(client: socket.socket) -> int:
 
 
 def test_a_client_that_leaves_its_answer_unread_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "WRITE_SECONDS", 0.05)
     aborted = asyncio.Event()
-    lost = server.GuardedProtocol.connection_lost
+    lost = GuardedProtocol.connection_lost
 
     def noted(self: Any, exc: Exception | None) -> None:
         lost(self, exc)
         aborted.set()
 
-    monkeypatch.setattr(server.GuardedProtocol, "connection_lost", noted)
+    monkeypatch.setattr(GuardedProtocol, "connection_lost", noted)
 
     async def scene(port: int) -> None:
         client = await asked(port)
@@ -72,15 +74,13 @@ def test_a_client_that_leaves_its_answer_unread_is_ended(monkeypatch: pytest.Mon
         assert await asyncio.wait_for(drained(client), 20) < SIZE
         client.close()
 
-    asyncio.run(served(scene))
+    asyncio.run(served(scene, 0.05))
 
 
-def test_a_client_that_reads_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "WRITE_SECONDS", 5.0)
-
+def test_a_client_that_reads_gets_everything() -> None:
     async def scene(port: int) -> None:
         client = await asked(port)
         assert await asyncio.wait_for(drained(client), 30) >= SIZE
         client.close()
 
-    asyncio.run(served(scene))
+    asyncio.run(served(scene, 5.0))

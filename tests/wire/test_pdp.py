@@ -19,9 +19,10 @@ import pytest
 import trustme
 import uvloop
 
-from adapters.authzen import pipelined, server
+from adapters.authzen import pipelined, service
 from adapters.authzen.client import AsyncClient, Client
 from adapters.authzen.service import Pdp, PdpConfig
+from adapters.web.bounds import Bounds
 from spir.errors import PeerError
 from spir.model.request import Entity
 from tests.authzen.given_pdp import DR_LI, DR_WU, GivenPdp, evaluation
@@ -209,7 +210,7 @@ def test_a_head_without_end_is_cut_off(pdp: Running) -> None:
     with pdp.connect() as peer:
         peer.sendall(b"GET /healthz HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nX: ")
         assert peer.recv(65536).startswith(b"HTTP/1.1 200 ")
-        peer.sendall(b"a" * (server.MAX_HEAD + 1))
+        peer.sendall(b"a" * (service.BOUNDS.head + 1))
         assert read_all(peer).startswith(b"HTTP/1.1 431 ")
     many = b"".join(b"X-%d: a\r\n" % number for number in range(200))
     with pdp.connect() as peer:
@@ -234,7 +235,7 @@ def test_a_body_without_end_is_cut_off(pdp: Running) -> None:
 
 
 def test_a_request_that_does_not_arrive_in_time_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "ARRIVAL_SECONDS", 0.05)
+    monkeypatch.setattr(service, "BOUNDS", Bounds(arrival_seconds=0.05, watch_seconds=0.02))
     with running() as found, found.connect() as silent, found.connect() as slow:
         slow.sendall(
             f"POST {EVALUATION} HTTP/1.1\r\nContent-Length: 10\r\nContent-Type: application/json\r\n\r\n{{".encode()
@@ -245,7 +246,7 @@ def test_a_request_that_does_not_arrive_in_time_is_cut_off(monkeypatch: pytest.M
 
 
 def test_more_connections_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "CONNECTIONS", 2)
+    monkeypatch.setattr(service, "BOUNDS", Bounds(connections=2))
     with running() as found, found.connect() as one, found.connect() as two:
         for peer in (one, two):
             peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
