@@ -5,110 +5,216 @@ change that is reported comes with one complete request that both engines, the
 compiled one and the reference, decide as it says. Where nothing is reported and
 nothing was left undecided, no request that keeps to the vocabularies is decided
 otherwise by the new version.
+
+How: what one version permits and the other does not lies where something stops
+it that the other does not have, or it is granted by something that the other
+does not have (`spir.assurance.sides`). So only the rules that meet a difference
+are looked at, and both directions are the same question with the sides swapped.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from enum import Enum
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 
+from spir.assurance.change import Change, Difference, Direction, Version
+from spir.assurance.duties import duties_of
 from spir.assurance.finding import Named
-from spir.engine.ruleset import RuleSet, Site
-from spir.language.document import Documents
-from spir.language.vocabulary import Vocabulary
-from spir.model.decision import Decision
-from spir.model.request import Request
+from spir.assurance.proof.box import Box
+from spir.assurance.proof.solver import Undecided
+from spir.assurance.proof.terms import Statement
+from spir.assurance.proof.witness import holds, witness
+from spir.assurance.proof.zone import Question, Reasoner, Region, Zone, zone
+from spir.assurance.replay import Outcome, Replay
+from spir.assurance.sides import STOPPERS, Owner, Regions, Side, Slice
+from spir.assurance.versions import Edit, common_world, paired, remarks
+from spir.engine.ruleset import Rule
+from spir.model.policy import Layer
 
-__all__ = ["Change", "Difference", "Direction", "Version"]
-
-
-class Direction(Enum):
-    PERMIT = "permit"  # denied before, permitted now
-    DENY = "deny"  # permitted before, denied now
-    OBLIGE = "oblige"  # permitted before and now, with other obligations
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One side: the rules in force at a site, and the vocabulary that requests keep to."""
-
-    rules: RuleSet
-    vocabulary: Vocabulary
-
-    @classmethod
-    def of(cls, documents: Documents, site: Site = Site()) -> Version:
-        return cls(RuleSet.of(documents.policy_sets, documents.fingerprint, site), documents.vocabulary)
+__all__ = ["Bounds", "Change", "Difference", "Direction", "Version", "difference"]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One region in which requests are decided otherwise, with a request of it that was replayed on both sides.
+class Bounds:
+    """`regions`: so many are shown for one cause and direction. `tries`: so many requests are replayed to show one."""
 
-    `policies` are those that the versions differ in and that have a say on this request; where the
-    site or the layers differ and no policy does, there are none and `cause` says what.
-    """
+    regions: int = 4
+    tries: int = 6
 
-    direction: Direction
-    region: str
-    request: Request
-    at: datetime
-    before: Decision
-    after: Decision
-    policies: tuple[Named, ...] = ()
-    cause: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "direction": self.direction.value,
-            "region": self.region,
-            "request": self.request.to_json(),
-            "at": self.at.isoformat(),
-            "before": self.before.to_json(),
-            "after": self.after.to_json(),
-            "policies": [policy.to_json() for policy in self.policies],
-            "cause": self.cause,
-        }
+def difference(old: Version, new: Version, *, bounds: Bounds = Bounds(), solver: bool = True) -> Difference:
+    """What is decided otherwise by `new`. `solver` False leaves z3 out, where it is installed."""
+    pairing = paired(old.rules, new.rules)
+    world, doubts = common_world(old, new)
+    regions = Regions(world)
+    before, after = Side(pairing.old, old.rules, regions), Side(pairing.new, new.rules, regions)
+    found = _Comparison(before, after, pairing.edits, Reasoner(world, solver), Replay(old, new), bounds)
+    found.compare()
+    return Difference(tuple(found.changes), (*doubts, *found.undecided), (*remarks(old, new), *found.remarks))
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """`undecided` says what could not be made sure of; `remarks` what else differs (vocabulary, site, layers)."""
+class _Suspect:
+    """Requests that may be decided otherwise; `cause` is why, in words."""
 
-    changes: tuple[Change, ...] = ()
-    undecided: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+    question: Question
+    cause: str
 
-    def found(self, direction: Direction) -> tuple[Change, ...]:
-        return tuple(change for change in self.changes if change.direction is direction)
 
-    @property
-    def permitted(self) -> tuple[Change, ...]:
-        """What the new version permits and the old one denied."""
-        return self.found(Direction.PERMIT)
+@dataclass(slots=True)
+class _Comparison:
+    before: Side
+    after: Side
+    edits: tuple[Edit, ...]
+    reasoner: Reasoner
+    replay: Replay
+    bounds: Bounds
+    changes: list[Change] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
-    @property
-    def denied(self) -> tuple[Change, ...]:
-        """What the new version denies and the old one permitted."""
-        return self.found(Direction.DENY)
+    def compare(self) -> None:
+        self._show(Direction.PERMIT, _gained(self.before, self.after))
+        self._show(Direction.DENY, _gained(self.after, self.before))
+        self._show(Direction.OBLIGE, (*_owed(self.before, self.after), *_owed(self.after, self.before)))
 
-    @property
-    def obliged(self) -> tuple[Change, ...]:
-        """What stays permitted, with other obligations."""
-        return self.found(Direction.OBLIGE)
+    def _show(self, direction: Direction, suspects: Iterable[_Suspect]) -> None:
+        shown: Counter[str] = Counter()
+        for suspect in suspects:
+            if shown[suspect.cause] == self.bounds.regions:
+                self._note(self.remarks, f"{_MAYBE[direction]} because of {suspect.cause} than are shown")
+                continue
+            found = self._decided(direction, suspect)
+            if found is not None and all(found.request != each.request for each in self.changes):
+                self.changes.append(found)
+                shown[suspect.cause] += 1
 
-    @property
-    def proved_equal(self) -> bool:
-        """No request is decided otherwise, and that is proved."""
-        return not self.changes and not self.undecided
+    def _note(self, notes: list[str], text: str) -> None:
+        if text not in notes:
+            notes.append(text)
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "equal": self.proved_equal,
-            "permitted": [change.to_json() for change in self.permitted],
-            "denied": [change.to_json() for change in self.denied],
-            "obliged": [change.to_json() for change in self.obliged],
-            "undecided": list(self.undecided),
-            "remarks": list(self.remarks),
-        }
+    def _decided(self, direction: Direction, suspect: _Suspect) -> Change | None:
+        """The first request that shows it; what cannot be told is noted."""
+        why = ""
+        try:
+            for box in islice(self.reasoner.answers(suspect.question), self.bounds.tries):
+                found = self._shown(direction, box)
+                if found is not None:
+                    return found
+                why = "no request was found that shows it, nor a proof that there is none"
+        except Undecided as error:
+            why = f"{error.message}{f'; {error.hint}' if error.hint else ''}"
+        if why:
+            self._note(self.undecided, f"whether {_WHETHER[direction]} because of {suspect.cause}: {why}")
+        return None
+
+    def _shown(self, direction: Direction, box: Box) -> Change | None:
+        found = witness(box)
+        outcome = None if found is None else self.replay.outcome(found.request, found.at)
+        if outcome is None or outcome.direction is not direction:
+            return None
+        edits = [edit for edit in self.edits if self._has_say(edit, outcome)]
+        return Change(
+            direction,
+            box.words(),
+            outcome.request,
+            outcome.at,
+            outcome.before,
+            outcome.after,
+            tuple(Named.of(edit.rule) for edit in edits),
+            "; ".join(map(str, edits)) or LAYERS,
+        )
+
+    def _has_say(self, edit: Edit, outcome: Outcome) -> bool:
+        """Whether the policy speaks of this request, and not in the same way in both versions."""
+        said = [
+            rule is not None and holds(self._statement(rule), self.reasoner.world, outcome.request, outcome.at)
+            for rule in (edit.old, edit.new)
+        ]
+        return said[0] is not said[1] or (said[0] and bool({*edit.parts} - {"condition", "operations", "validity"}))
+
+    def _statement(self, rule: Rule) -> Statement:
+        return self.before.regions.of(rule).statement
+
+
+LAYERS = "the layers that have documents"
+_WHETHER = {
+    Direction.PERMIT: "requests are newly permitted",
+    Direction.DENY: "requests are newly denied",
+    Direction.OBLIGE: "requests owe other obligations",
+}
+_MAYBE = {
+    Direction.PERMIT: "more may be newly permitted",
+    Direction.DENY: "more may be newly denied",
+    Direction.OBLIGE: "more may owe other obligations",
+}
+
+
+# -- where the versions may differ -----------------------------------------------------------
+
+
+def _gained(before: Side, after: Side) -> Iterator[_Suspect]:
+    """Where `after` may permit what `before` does not: nothing stops it any more, or something grants it now."""
+    for rule in _only(before, after):
+        was, now = before.near(rule), after.near(rule)
+        yield from _let_through(now, _stops(was, rule), f"`{rule.policy.id}`")
+    for rule in _only(after, before):
+        was, now = before.near(rule), after.near(rule)
+        yield from _granted(was, now, now.using(rule), f"`{rule.policy.id}`")
+    for _, gap in _gaps(before, after):
+        yield from _let_through(after.everything, before.everything.conflicting(gap), LAYERS)
+    for layer, gap in _gaps(after, before):
+        yield from _granted(before.everything, after.everything, after.everything.through(layer, gap), LAYERS)
+
+
+def _only(side: Side, other: Side) -> Iterator[Rule]:
+    return (rule for rule in side.rules if not other.has(rule))
+
+
+def _gaps(side: Side, other: Side) -> Iterator[tuple[Layer, Region]]:
+    for layer in Layer:
+        known = set(map(id, other.gaps[layer]))
+        yield from ((layer, gap) for gap in side.gaps[layer] if id(gap) not in known)
+
+
+def _stops(part: Slice, rule: Rule) -> Iterator[Zone]:
+    region = part.side.regions.of(rule)
+    if rule.policy.kind in STOPPERS:
+        yield zone(region)
+    else:
+        yield from part.conflicting(region)
+
+
+def _let_through(now: Slice, stops: Iterable[Zone], cause: str) -> Iterator[_Suspect]:
+    for start in stops:
+        part = now.about(start)
+        outside = (*part.stoppers, *part.conflicts)
+        yield from (_Suspect(Question(start, ((grant,),), outside), cause) for grant in part.grants)
+
+
+def _granted(was: Slice, now: Slice, grants: Iterable[Zone], cause: str) -> Iterator[_Suspect]:
+    for start in grants:
+        old, new = was.about(start), now.about(start)
+        yield _Suspect(Question(start, (), (*new.stoppers, *new.conflicts, *old.grants)), cause)
+
+
+def _owed(before: Side, after: Side) -> Iterator[_Suspect]:
+    """Where both permit and `after` may demand what `before` does not."""
+    for rule in _only(after, before):
+        was, now = before.near(rule), after.near(rule)
+        for owner in now.owners_by(rule):
+            yield from _demanded(was, now, owner, f"`{rule.policy.id}`")
+    for layer, gap in _gaps(after, before):
+        was, now = before.everything, after.everything
+        for owner in now.owners_through(layer, gap):
+            yield from _demanded(was, now, owner, LAYERS)
+
+
+def _demanded(was: Slice, now: Slice, owner: Owner, cause: str) -> Iterator[_Suspect]:
+    old, new = was.about(owner.zone), now.about(owner.zone)
+    outside = (*old.stoppers, *old.conflicts, *new.stoppers, *new.conflicts)
+    for duty in sorted({duty for o in owner.obligations for duty in duties_of(o)}, key=str):
+        question = Question(owner.zone, (old.grants, new.grants), (*outside, *old.owing(duty)))
+        yield _Suspect(question, cause)

@@ -17,7 +17,7 @@ from spir.language.document import canonical
 from spir.model.obligation import PROFILES, Incomparable, Obligation, joined
 from spir.model.value import thaw
 
-__all__ = ["Duty", "clash", "demanded", "duties_of", "meets"]
+__all__ = ["Duty", "Other", "clash", "demanded", "duties_of", "meets"]
 
 
 @dataclass(frozen=True, slots=True)
