@@ -27,7 +27,7 @@ from spir.assurance.report import Report
 from spir.assurance.sarif import to_sarif
 from spir.assurance.suppression import Suppression, read_suppressions, stubs
 from spir.assurance.validator import validate
-from spir.embed import collect, default_vocabulary
+from spir.embed import collect, default_vocabulary, library_templates
 from spir.engine.ruleset import RuleSet, Site
 from spir.errors import DocumentError, RequestError
 from spir.language.document import Documents, read_documents
@@ -49,6 +49,7 @@ def check(arguments: Namespace) -> int:
     if given is None:
         return USAGE
     at = moment(arguments.at) or datetime.now(UTC).replace(microsecond=0)
+    given.documents.check_templates(at)
     bar = _Bar(arguments.within)
     found = validate(
         given.documents,
@@ -113,7 +114,7 @@ def _documents(files: Mapping[str, str]) -> Documents | None:
     left, broken = dict(files), 0
     while True:
         try:
-            found = read_documents(left, vocabulary_text=default_vocabulary())
+            found = read_documents(left, vocabulary_text=default_vocabulary(), templates=library_templates())
         except DocumentError as error:
             print(f"spir: {error}", file=sys.stderr)
             broken += 1
