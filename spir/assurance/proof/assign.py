@@ -13,7 +13,7 @@ Each variable alone is easy; this is about the variables that hang together:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from ipaddress import IPv4Address, IPv6Address
@@ -39,7 +39,7 @@ from spir.assurance.proof.world import DAY, NOW, World
 from spir.language.values.operators import Invalid
 from spir.language.values.scalars import clock_of, read_address
 
-__all__ = ["Assignment", "assign", "coupled"]
+__all__ = ["Assignment", "assign", "coupled", "partners"]
 
 Assignment: TypeAlias = dict[Variable, Point | None]
 Domains: TypeAlias = dict[Variable, Domain]
@@ -64,6 +64,24 @@ def coupled(domains: Mapping[Variable, Domain], world: World) -> bool:
         else _is_address(variable) and Variable(variable.path) in domains
         for variable in domains
     )
+
+
+def partners(variable: Variable, among: Iterable[Variable], world: World) -> Iterator[Variable]:
+    """Of these variables, those that it hangs together with, by what they are."""
+    if variable.path:
+        yield from (other for other in among if other.path and _hangs_on(variable, other, world))
+
+
+def _hangs_on(one: Variable, other: Variable, world: World) -> bool:
+    pair = {one, other}
+    if ORGANIZATION in pair:
+        return OWN in pair or AROUND in pair
+    if CLOCK in pair:
+        return NOW in pair
+    if _is_address(one) or _is_address(other):
+        return one.path == other.path
+    outer, inner = sorted((one.path, other.path), key=len)
+    return outer in world.maps and inner.startswith(f"{outer}.")
 
 
 def assign(domains: Mapping[Variable, Domain], relations: frozenset[Related], world: World) -> Assignment | None:
