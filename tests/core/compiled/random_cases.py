@@ -233,6 +233,18 @@ class Cases:
         over = Attribute(self.choose(("resource.labels", "subject.roles", "resource.patient.care_team")))
         item = Variable(self.choose("xxxy"))
         body = Compare(self.choose(("==", "!=", "in")), item, self.operand())
+        if self.chance(0.2):
+            listed = self.choose(
+                (
+                    lambda: Comprehension("filter", over, "x", body),
+                    lambda: Comprehension("map", over, "x", body, item),
+                    lambda: Comprehension("map", over, "x", item),
+                )
+            )()
+            return Compare(self.choose(("==", ">")), Call("size", (listed,)), Literal(self.choose((0, 1, 2))))
+        if self.chance(0.15):
+            inside = Comprehension(self.choose(("exists", "all")), over, "y", Compare("==", item, Variable("y")))
+            body = Compare("==", inside, Literal(True))
         return Comprehension(self.choose(("exists", "all", "exists_one")), over, "x", body)
 
     def odd(self) -> Condition:
@@ -290,12 +302,13 @@ class Cases:
 
         return tuple(one() for _ in range(self.choose((1, 1, 2))))
 
-    def rules(self, most: int = 4) -> RuleSet:
+    def rules(self, most: int = 4, least: int = 1) -> RuleSet:
+        """One to three sets, each of `least` to `most` policies."""
         sets = []
         for number in range(self.choose((1, 1, 2, 3))):
             layer = self.choose(tuple(Layer))
             path = self.choose(("", "", "cn", "cn/zj", "cn/js"))
-            found = tuple(self.policy(f"p{number}-{n}") for n in range(self.random.randint(1, most)))
+            found = tuple(self.policy(f"p{number}-{n}") for n in range(self.random.randint(least, most)))
             sets.append(PolicySet(f"set-{number}", layer, path, "1.0.0", found))
         return RuleSet.of(sets, "sha256:random", Site("cn/zj/hospital-a", SHANGHAI))
 
@@ -381,6 +394,8 @@ class Cases:
                 ("resource.patient", "resource.modality"),
                 ("subject", "context"),
                 ("resource.category",),
+                ("resource.patient.care_team", "resource.labels", "context.ip"),
+                ("action", "resource.device", "subject.roles"),
             )
         )
         return Request(
