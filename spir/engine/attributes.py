@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
+from typing import TypeGuard
 
 from spir.model.facts import Held, Key, View
 from spir.model.request import Request
@@ -117,7 +119,9 @@ class Attributes:
 def patient_id(request: Request) -> str | None:
     """The canonical id of the patient a request is about: `resource.patient`, or a patient resource itself."""
     patient = request.resource.properties.get("patient")
-    found = patient.get("id") if isinstance(patient, Mapping) else patient
+    if patient is None:
+        return None
+    found = patient.get("id") if _is_map(patient) else patient
     return found if isinstance(found, str) and found else None
 
 
@@ -137,7 +141,13 @@ def is_deferred(path: str, deferred: Iterable[str]) -> bool:
 def _inside(properties: Mapping[str, Value], names: list[str]) -> Value:
     value: Value = properties
     for name in names:
-        if not isinstance(value, Mapping):
+        if not _is_map(value):
             return None
         value = value.get(name)
     return value
+
+
+def _is_map(value: Value) -> TypeGuard[Mapping[str, Value]]:
+    """Asked of every request: what maps are made of is quicker to tell than any Mapping."""
+    kind = value.__class__
+    return kind is MappingProxyType or kind is dict or (kind is not str and isinstance(value, Mapping))

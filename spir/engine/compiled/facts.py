@@ -43,6 +43,8 @@ class Facts:
 
     def __init__(self) -> None:
         self._known: dict[Key, _Known] = {}
+        # INVARIANT: replaced as a whole, never changed to another view: another thread may be looking.
+        self._seen: tuple[View | None, dict[Key, _Known | None]] = (None, {})
 
     def reader(self, kind: str, attribute: str) -> Read:
         """A function that reads one attribute; None if there is no value, FAILED or GONE if there will be none."""
@@ -87,6 +89,16 @@ class Facts:
 
     def _about(self, view: View, key: Key) -> _Known | None:
         """What is remembered of a key; None for views that are no snapshots, and for keys in doubt."""
+        seen = self._seen
+        if seen[0] is not view or len(seen[1]) >= MAX_KEYS:
+            seen = self._seen = (view, {})
+        try:
+            return seen[1][key]
+        except KeyError:
+            found = seen[1][key] = self._looked_up(view, key)
+            return found
+
+    def _looked_up(self, view: View, key: Key) -> _Known | None:
         if not isinstance(view, Snapshot):
             return None
         if view.aliases:
