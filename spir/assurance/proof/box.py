@@ -123,7 +123,7 @@ class _TooMany(Exception):
 def boxes(statement: Statement, world: World, limit: int = LIMIT) -> tuple[Box, ...] | None:
     """Boxes that together hold the statement's requests, none empty; () for no request, None for "not decided"."""
     try:
-        found = [Box(world, *parts) for parts in _expanded(statement, [({}, _NONE)], limit)]
+        found = [Box(world, *parts) for parts in _expanded(statement, [({}, _NONE)], world, limit)]
     except _TooMany:
         return None
     return _without_inner([box for box in found if not box.is_empty])
@@ -139,21 +139,23 @@ def _without_inner(found: list[Box]) -> tuple[Box, ...]:
     return tuple(kept)
 
 
-def _expanded(statement: Statement, bases: list[Parts], limit: int) -> list[Parts]:
+def _expanded(statement: Statement, bases: list[Parts], world: World, limit: int) -> list[Parts]:
     """Each base narrowed by the statement."""
     match statement:
         case Test(variable, domain):
             return [base for base in (_tested(base, variable, domain) for base in bases) if base is not None]
-        case Related():
+        case Related(_, left, right):
+            for side in (left, right):
+                bases = _expanded(world.there(side.path), bases, world, limit)
             return [(domains, relations | {statement}) for domains, relations in bases]
         case All(items):
             # what branches comes last, when there is less left of it
             for item in sorted(items, key=lambda each: isinstance(each, Any)):
-                bases = _expanded(item, bases, limit)
+                bases = _expanded(item, bases, world, limit)
             return bases
     found: list[Parts] = []
     for item in statement.items:
-        found += _expanded(item, bases, limit)
+        found += _expanded(item, bases, world, limit)
         if len(found) > limit:
             raise _TooMany
     return found

@@ -12,6 +12,7 @@ from spir.assurance.proof.scope import region
 from spir.assurance.proof.terms import ALWAYS, NEVER
 from spir.assurance.proof.truth import surely
 from spir.assurance.proof.witness import Witness, holds, lies_in, witness
+from spir.assurance.proof.world import negation
 from spir.language.cel import parse
 from spir.model.request import Request
 from tests.core.assurance.proof.worlds import Cases, world
@@ -45,6 +46,8 @@ def test_boxes_hold_what_the_statement_holds(seed: int) -> None:
     decided = 0
     for _ in range(25):
         statement = surely(cases.condition(), here)
+        if cases.chance(0.5):
+            statement = negation(surely(cases.conjunction(3), here), here)
         found = boxes(statement, here, 60)
         if found is None:
             continue
