@@ -13,32 +13,31 @@ import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from adapters.bundles import Source, archive_of, read_kept, read_source, shelf_of
+from adapters.gates.candidate import Candidate, Gate, Refused
 from adapters.identity.directory import Directory
 from adapters.parts import directory_of, rules_of
 from adapters.retire import held, let_go
 from adapters.settings import Settings
 from adapters.yielding import finished, giving_way
+from spir.assurance.change import Version
 from spir.embed import SUFFIXES, default_vocabulary, library_templates
 from spir.engine.ruleset import RuleSet
 from spir.errors import BundleError, DocumentError, SpirError, Unavailable
 from spir.language.document import Documents, Library
 
-__all__ = ["Event", "Gate", "InForce", "Policies", "Prepare", "Stamps"]
+__all__ = ["Event", "InForce", "Policies", "Prepare", "Stamps"]
 
 log = logging.getLogger("spir.policies")
 
 POLL, SETTLE = 0.5, 0.1  # seconds
 LARGE = 500  # more policies than this are kept from the collector
 LONGEST = 128  # characters of a problem in the trail
-
-# Raises DocumentError or BundleError for rules that may not come into force.
-Gate = Callable[[Documents, RuleSet], None]
 
 # Makes rules ready, a slice at a time; what the generator returns is `InForce.prepared`.
 Prepare = Callable[[RuleSet], Generator[Any, None, Any]]
@@ -56,6 +55,7 @@ class InForce:
     prepared: Any = None
     generation: int = 0
     signer: str = ""
+    notes: Mapping[str, Any] = field(default_factory=dict)  # of the gates, for the trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class Policies:
         """From now on record and swap; watch the files if the settings say so."""
         self._record, self._swap = record, swap
         for part, error in self._early.items():
-            await record(Event(f"{part}-refused", False, {"problem": _short(error)}))
+            await record(Event(f"{part}-refused", False, _problem(error)))
         if self.settings.policy.watch:
             self._watching = asyncio.create_task(self._watch())
 
@@ -191,7 +191,7 @@ class Policies:
         self.problems.pop("directory", None)
         if changed:
             now = self.current
-            self._put(InForce(now.documents, now.rules, directory, now.prepared, now.generation, now.signer))
+            self._put(replace(now, directory=directory))
             log.info("a directory of %d entries is in force", len(directory.entities))
         return changed
 
@@ -202,7 +202,7 @@ class Policies:
     async def _refuse(self, part: str, error: SpirError) -> None:
         self._fail(part, error)
         try:
-            await self._record(Event(f"{part}-refused", False, {"problem": _short(error)}))
+            await self._record(Event(f"{part}-refused", False, _problem(error)))
         except SpirError as failure:
             log.error("%s refused, and that was not recorded: %s", part, failure)
 
@@ -226,10 +226,12 @@ class Policies:
         source.check(documents.fingerprint)
         self._check_joins(documents)
         rules = rules_of(self.settings, documents)
-        for gate in self._gates:
-            gate(documents, rules)
         prepared = finished(self._prepare(rules)) if self._prepare else None
-        return InForce(documents, rules, directory, prepared, source.generation, source.signer)
+        now = self._current
+        before = Version(now.rules, now.documents.vocabulary) if now else None
+        candidate = Candidate(documents, rules, source, directory, prepared, before)
+        notes = {key: value for gate in self._gates for key, value in gate(candidate).items()}
+        return InForce(documents, rules, directory, prepared, source.generation, source.signer, notes)
 
     def _check_joins(self, documents: Documents) -> None:
         """The store joins facts as the vocabulary said when it was opened."""
@@ -287,6 +289,8 @@ def _watched(settings: Settings) -> Iterator[tuple[str, Look]]:
         yield _file(shelf_of(settings).state_file)
     if settings.directory.file:
         yield _file(settings.path(settings.directory.file))
+    if settings.policy.acknowledged:
+        yield _file(settings.path(settings.policy.acknowledged))
     for name in settings.policy.documents:
         path = settings.path(name)
         if path.is_dir():
@@ -324,7 +328,12 @@ def _details(found: InForce) -> Mapping[str, Any]:
     said: dict[str, Any] = {"bundle": found.rules.fingerprint}
     if found.generation:
         said |= {"generation": found.generation, "signer": found.signer}
-    return said
+    return {**said, **found.notes}
+
+
+def _problem(error: SpirError) -> Mapping[str, Any]:
+    """What a gate has to say beyond its error goes into the trail, too."""
+    return {"problem": _short(error), **(error.details if isinstance(error, Refused) else {})}
 
 
 def _short(error: SpirError) -> str:

@@ -40,6 +40,7 @@ __all__ = [
     "read_kept",
     "read_members",
     "read_source",
+    "second_keys",
     "shelf_of",
     "trusted_keys",
     "unpack",
@@ -155,14 +156,24 @@ def archive_of(settings: Settings) -> Path | None:
 
 def trusted_keys(settings: Settings) -> tuple[Key, ...]:
     """Raises DocumentError."""
+    found = _keys(settings, settings.policy.trusted_keys)
+    if settings.policy.require_signature and not found:
+        raise DocumentError("signatures are required and no key is trusted", hint="see [policy] trusted_keys")
+    return found
+
+
+def second_keys(settings: Settings) -> tuple[Key, ...]:
+    """Those of whoever approves changes. Raises DocumentError."""
+    return _keys(settings, settings.policy.second_keys)
+
+
+def _keys(settings: Settings, names: Iterable[str]) -> tuple[Key, ...]:
     found = []
-    for name in settings.policy.trusted_keys:
+    for name in names:
         try:
             found.append(public_key(settings.text(name), Path(name).stem.replace(" ", "-").replace("+", "-")))
         except CheckpointError as error:
             raise DocumentError(f"`{name}` is no Ed25519 public key", hint=str(error)) from error
-    if settings.policy.require_signature and not found:
-        raise DocumentError("signatures are required and no key is trusted", hint="see [policy] trusted_keys")
     return tuple(found)
 
 

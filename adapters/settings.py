@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -49,6 +49,11 @@ class Policy(_Section, frozen=True, kw_only=True):
     documents: tuple[str, ...] = ("policies",)  # folders and files, or one bundle
     trusted_keys: tuple[str, ...] = ()  # public keys (PEM): a bundle must be signed by one of them
     require_signature: bool = False  # nothing but a signed bundle comes into force
+    second_signature: bool = False  # a bundle that newly permits anything is signed by a second person, too
+    second_keys: tuple[str, ...] = ()  # their public keys; none: another of `trusted_keys`
+    validate: Literal["refuse", "warn", "off"] = "refuse"  # what becomes of findings of the validator
+    validate_seconds: float = 10.0  # after which what it has not finished is a warning
+    acknowledged: str = ""  # file of the warnings that somebody answers for
     keep: int = 5  # bundles to go back to
     watch: bool = True  # read again what has changed
 
@@ -363,6 +368,9 @@ def _check(settings: Settings, name: str) -> None:
         raise DocumentError(f"`{settings.site.timezone}` is not a time zone", location=where) from error
     if settings.policy.keep < 1:
         raise DocumentError("[policy] keep is at least 1", location=where)
+    if settings.policy.second_signature and not settings.policy.require_signature:
+        hint = "set require_signature = true, too, and name `trusted_keys`"
+        raise DocumentError("[policy] second_signature is about signed bundles", hint=hint, location=where)
     allowed = {name for name, section in settings.listening() if section.allow_clear_text}
     for name, listen in settings.in_clear_text():
         if name not in allowed:

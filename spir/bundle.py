@@ -148,19 +148,24 @@ class Bundle:
         return replace(self, signatures=(*others, mine))
 
     def verified(self, trusted: Iterable[Key], verify: Verify) -> Key:
-        """The trusted key that signed it. Raises BundleError if none did, or if one's signature is wrong.
+        """The first trusted key that signed it. Raises BundleError if none did, or if one's signature is wrong."""
+        found = self.signers(trusted, verify)
+        if not found:
+            raise BundleError("no trusted key has signed the bundle", hint="see [policy] trusted_keys")
+        return found[0]
+
+    def signers(self, trusted: Iterable[Key], verify: Verify) -> tuple[Key, ...]:
+        """All trusted keys that signed it. Raises BundleError if one's signature is wrong.
 
         Signatures of keys that are not trusted are ignored.
         """
         text = CONTEXT + self.manifest.text()
         by = {signature.key: signature.value for signature in self.signatures}
-        signers = [key for key in trusted if key_id(key.public) in by]
-        if not signers:
-            raise BundleError("no trusted key has signed the bundle", hint="see [policy] trusted_keys")
-        for key in signers:
+        found = tuple(key for key in trusted if key_id(key.public) in by)
+        for key in found:
             if not verify(key.public, by[key_id(key.public)], text):
                 raise BundleError(f"the signature of `{key.name}` is wrong", hint="the bundle was changed")
-        return signers[0]
+        return found
 
 
 def built(

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.activation import Event, InForce, Policies, stamps_of
-from adapters.gates import PolicyTests
+from adapters.gates.candidate import Candidate
+from adapters.gates.policy_tests import PolicyTests
 from adapters.settings import Settings, read
 from spir.embed import default_vocabulary
 from spir.engine.ruleset import RuleSet
 from spir.errors import DocumentError, Unavailable
-from spir.language.document import Documents, read_documents
+from spir.language.document import read_documents
 
 TOML = '[site]\norganization = "cn/a"\n[policy]\nwatch = false\n[directory]\nfile = "staff.yaml"\n'
 TEST = """
@@ -145,9 +146,10 @@ def test_without_a_record_nothing_comes_into_force(site: Settings) -> None:
 
 
 def test_a_gate_that_refuses_leaves_the_last_good_ones(site: Settings) -> None:
-    def gate(documents: Documents, rules: RuleSet) -> None:
-        if "physician" in str(rules.sets):
+    def gate(candidate: Candidate) -> Mapping[str, Any]:
+        if "physician" in str(candidate.rules.sets):
             raise DocumentError("no physicians here")
+        return {}
 
     policies = begun(site, gate)
     before = policies.current
@@ -157,9 +159,10 @@ def test_a_gate_that_refuses_leaves_the_last_good_ones(site: Settings) -> None:
 
 
 def test_a_defect_in_a_gate_is_a_refusal_too(site: Settings) -> None:
-    def gate(documents: Documents, rules: RuleSet) -> None:
-        if "physician" in str(rules.sets):
+    def gate(candidate: Candidate) -> Mapping[str, Any]:
+        if "physician" in str(candidate.rules.sets):
             raise KeyError("oh")
+        return {}
 
     policies = begun(site, gate)
     write(site, policy("physician"))

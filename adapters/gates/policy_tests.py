@@ -1,4 +1,4 @@
-"""What policies must pass before they come into force, beyond being readable. Called by `activation`.
+"""The gate of a site's own tests.
 
 The tests that a site keeps beside its policies (documents of kind PolicyTest)
 run against the very rules that are to come. Cases that name documents of their
@@ -7,10 +7,13 @@ own are about those, and are left to `spir test`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from adapters.gates.candidate import NOTHING, Candidate
 from adapters.identity.directory import Directory
 from adapters.parts import changes_of
 from adapters.settings import Settings
@@ -31,10 +34,11 @@ class PolicyTests:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def __call__(self, documents: Documents, rules: RuleSet) -> None:
-        for test in documents.tests:
+    def __call__(self, candidate: Candidate) -> Mapping[str, Any]:
+        for test in candidate.documents.tests:
             for case in test.cases:
-                self._run(test, case, documents, rules)
+                self._run(test, case, candidate.documents, candidate.rules)
+        return NOTHING
 
     def _run(self, test: PolicyTest, case: Case, documents: Documents, rules: RuleSet) -> None:
         given = premises(test, case)

@@ -1,0 +1,113 @@
+"""SHELL: the gate of the validator: no error, and no warning that nobody answers for.
+
+`[policy] validate` says what becomes of findings: `refuse` (the default) keeps
+what is in force, `warn` only says and records them, `off` asks for none. What
+the validator could not finish in `validate_seconds` is a warning like any
+other: somebody has to answer for it, or allow it more time.
+
+Asked of changes only. At the start that is what has not passed before.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from adapters.asked import operations_asked
+from adapters.gates.accepted import Accepted
+from adapters.gates.candidate import NOTHING, Candidate, Refused
+from adapters.settings import Settings
+from spir.assurance.checks.examination import Step, Surroundings
+from spir.assurance.finding import Finding, Severity
+from spir.assurance.report import Report
+from spir.assurance.suppression import Suppression, read_suppressions
+from spir.assurance.validator import validate
+from spir.engine.compiler import Compiled
+
+__all__ = ["Validation"]
+
+log = logging.getLogger("spir.policies")
+
+TOLD = 20  # findings in the trail
+
+
+class Validation:
+    """Raises Refused for rules that have findings which may not be there."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._accepted = Accepted(settings.data / "accepted.json")
+
+    def __call__(self, candidate: Candidate) -> Mapping[str, Any]:
+        mode, fingerprint = self._settings.policy.validate, candidate.rules.fingerprint
+        if mode == "off" or candidate.unchanged or (candidate.before is None and fingerprint in self._accepted):
+            return NOTHING
+        found = self._report(candidate)
+        open_ = found.at_least(Severity.WARNING)
+        if open_ and mode == "refuse":
+            raise self._refused(found, open_)
+        for finding in open_:
+            log.warning("policies %s: %s", fingerprint, _told(finding))
+        self._accepted.add(fingerprint)
+        return {"validation": _notes(found)}
+
+    def _report(self, candidate: Candidate) -> Report:
+        return validate(
+            candidate.documents,
+            candidate.rules,
+            at=datetime.now(UTC),
+            compiled=candidate.prepared if isinstance(candidate.prepared, Compiled) else None,
+            surroundings=Surroundings(tuple(candidate.directory.entities.values()) or None, operations_asked()),
+            suppressions=self._suppressions(),
+            step=_within(self._settings.policy.validate_seconds),
+        )
+
+    def _suppressions(self) -> tuple[Suppression, ...]:
+        name = self._settings.policy.acknowledged
+        return read_suppressions(self._settings.text(name), str(self._settings.path(name))) if name else ()
+
+    def _refused(self, found: Report, open_: tuple[Finding, ...]) -> Refused:
+        errors, warnings = found.count(Severity.ERROR), found.count(Severity.WARNING)
+        first = open_[0]
+        acknowledge = f", acknowledge warnings in `{self._settings.policy.acknowledged or '[policy] acknowledged'}`"
+        return Refused(
+            f"the validator finds {errors} errors and {warnings} warnings, first {_told(first)}",
+            hint=f"see `spir check`; mend errors{acknowledge if warnings else ''}",
+            location=first.policies[0].location if first.policies else None,
+            details={"validation": _notes(found)},
+        )
+
+
+def _within(seconds: float) -> Step:
+    """Goes on until the time is over; whoever waits has a turn at each step."""
+    end = time.monotonic() + seconds
+    beside = threading.current_thread() is not threading.main_thread()
+
+    def step(check: str, done: int, total: int) -> bool:
+        if beside:
+            time.sleep(0)
+        return time.monotonic() < end
+
+    return step
+
+
+def _told(finding: Finding) -> str:
+    """For the log: ids and no values of conditions, which might be anybody's."""
+    named = ", ".join(policy.id for policy in finding.policies[:3])
+    return f"{finding.severity.label} {finding.check} {finding.mark}{f' ({named})' if named else ''}"
+
+
+def _notes(found: Report) -> Mapping[str, Any]:
+    counted = {severity.label: found.count(severity) for severity in Severity}
+    return {
+        **counted,
+        "findings": [_told(finding) for finding in found.at_least(Severity.WARNING)[:TOLD]],
+        "acknowledged": [
+            {"mark": one.finding.mark, "by": one.by.by, "until": one.by.until.isoformat()}
+            for one in found.acknowledged[:TOLD]
+        ],
+    }
