@@ -18,7 +18,7 @@ from spir.language.document import read_documents
 from spir.model.decision import Decision
 from spir.model.request import Entity, Request
 
-__all__ = ["AT", "Ours", "Plain", "documents"]
+__all__ = ["AT", "VOCABULARY", "Ours", "Plain", "documents", "written"]
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ORGANIZATION = "cn/a"
@@ -44,7 +44,10 @@ policies:
 
 def documents(rules: Sequence[Rule]) -> dict[str, str]:
     """The policies as people write them, by file name."""
-    return {"vocabulary.yaml": VOCABULARY, "policies.yaml": HEAD + "".join(line for one in rules for line in _one(one))}
+    return {
+        "vocabulary.yaml": VOCABULARY,
+        "policies.yaml": HEAD + "".join(line for one in rules for line in written(one)),
+    }
 
 
 class Ours:
@@ -87,7 +90,8 @@ class Plain(Ours):
         return reference.decide(self.rules, request, self.view, AT)
 
 
-def _one(one: Rule) -> Iterator[str]:
+def written(one: Rule) -> Iterator[str]:
+    """One policy as people write it, line by line."""
     yield f"  - id: {one.id}\n    effect: {'permit' if one.permits else 'deny'}\n"
     yield f"    operations: {json.dumps([f'{action}:{type}' for action, type in one.operations])}\n"
     yield f"    when: |\n      {' && '.join(map(_text, one.atoms))}\n"
