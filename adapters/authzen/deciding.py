@@ -16,7 +16,7 @@ from adapters.authzen.answer import answer, failure
 from adapters.authzen.cache import DecisionCache
 from adapters.authzen.ground import Ground, fact_names
 from adapters.authzen.port import PdpPort
-from adapters.authzen.reading import JSON, Batch, Codec, evaluation, spelled
+from adapters.authzen.reading import JSON, Batch, Codec, evaluation
 from spir.engine.attributes import patient_id
 from spir.errors import RequestError
 from spir.model.decision import Decision
@@ -44,12 +44,9 @@ class Evaluated(NamedTuple):
     operation: str = ""
 
 
-def digest(codec: Codec, body: bytes, kind: bytes = b"") -> bytes:
-    """By which a question is known; b"" for one that is too long to be remembered.
-
-    `kind` keeps whole bodies and items of batches apart.
-    """
-    return sha256(body).digest() + codec.tag + kind if len(body) <= LONGEST_KEPT else b""
+def digest(codec: Codec, body: bytes) -> bytes:
+    """By which a question is known; b"" for one that is too long to be remembered."""
+    return sha256(body).digest() + codec.tag if len(body) <= LONGEST_KEPT else b""
 
 
 class Deciding:
@@ -92,11 +89,12 @@ class Deciding:
             self.cache.put(key, done, decision.bundle, decision.facts, now, decision.valid_until)
         return done
 
-    def many(self, batch: Batch, codec: Codec, now: datetime) -> Iterator[Evaluated]:
+    def many(self, batch: Batch, now: datetime) -> Iterator[Evaluated]:
         """The answers to a batch, one by one, as far as its semantic goes."""
+        asked = sha256(batch.asked)
         last = {"deny_on_first_deny": False, "permit_on_first_permit": True}.get(batch.semantic)
         for item in batch.items:
-            done = self._item(batch, item, codec, now)
+            done = self._item(batch, item, asked, now)
             yield done
             if done.permitted is last:
                 return
@@ -128,9 +126,15 @@ class Deciding:
             self._answers[id(decision), codec.tag] = (decision, body, encoded)
         return body, encoded
 
-    def _item(self, batch: Batch, item: Any, codec: Codec, now: datetime) -> Evaluated:
+    def _item(self, batch: Batch, item: bytes, asked: Any, now: datetime) -> Evaluated:
+        """`asked`: a hash that holds the defaults."""
+        codec = batch.codec
+        key = b""
+        if len(item) <= LONGEST_KEPT:
+            whole = asked.copy()
+            whole.update(item)
+            key = whole.digest() + codec.tag + b"i"
         try:
-            key = digest(codec, spelled(codec, item), b"i")
             return self.remembered(key, now) or self.decide(batch.read(item), codec, now, key)
         except RequestError as error:
             body = failure(BAD_REQUEST, error.message)

@@ -6,7 +6,7 @@ that a caller words freely, for it could name a patient.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from spir.record.event import AuditEvent, EventKind, Outcome
 __all__ = ["Call", "evaluated", "refused", "reloaded", "searched", "told"]
 
 PROTOCOL = "pdp"
-DECIDED = EventKind.DECISION
+DECIDED, PERMITTED, DENIED = EventKind.DECISION, Outcome.SUCCESS, Outcome.REFUSED
 UNREAD = "unread"  # in the place of an operation: what was asked could not be read
 
 
@@ -43,16 +43,28 @@ class Call(NamedTuple):
         return said
 
 
-def evaluated(call: Call, done: Evaluated, now: datetime) -> Record:
-    """One decision was asked for and given; or the request could not be read."""
-    request = done.request
-    if request is None:
-        return refused(call, UNREAD, BAD_REQUEST, now)
-    outcome = Outcome.SUCCESS if done.permitted else Outcome.REFUSED
-    operation, subject, detail = done.operation, request.subject.id, call.detail()
-    return Record(
-        AuditEvent(now, DECIDED, PROTOCOL, operation, subject, outcome, done.patients, done.decision, request, detail)
-    )
+def evaluated(call: Call, several: Iterable[Evaluated], now: datetime) -> list[Record]:
+    """Decisions were asked for and given; or a request could not be read."""
+    detail = call.detail()
+    return [
+        refused(call, UNREAD, BAD_REQUEST, now)
+        if done.request is None
+        else Record(
+            AuditEvent(
+                now,
+                DECIDED,
+                PROTOCOL,
+                done.operation,
+                done.request.subject.id,
+                PERMITTED if done.permitted else DENIED,
+                done.patients,
+                done.decision,
+                done.request,
+                detail,
+            )
+        )
+        for done in several
+    ]
 
 
 def told(call: Call, request: Request, decision: Decision, now: datetime) -> Record:

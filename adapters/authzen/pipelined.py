@@ -71,8 +71,7 @@ class _Turn:
     given: list[Evaluated] = field(default_factory=list)
 
     def note(self, several: Sequence[Evaluated]) -> None:
-        call = events.Call(SERVICE, self.peer)
-        self.records += [events.evaluated(call, one, self.now) for one in several]
+        self.records += events.evaluated(events.Call(SERVICE, self.peer), several, self.now)
         self.given += several
 
 
@@ -212,9 +211,9 @@ class Connection(asyncio.Protocol):
             return self._greeting(asked, turn)
         self._admit(turn)
         if isinstance(asked, Batch):
-            several = await drawn(desk.deciding.many(asked, MSGPACK, turn.now))
+            several = await drawn(desk.deciding.many(asked, turn.now))
             turn.note(several)
-            return MSGPACK.encode({"evaluations": [one.body for one in several]})
+            return MSGPACK.several([one.encoded for one in several])
         one = desk.deciding.decide(asked, MSGPACK, turn.now, key) if isinstance(asked, Request) else asked
         turn.note((one,))
         return one.encoded

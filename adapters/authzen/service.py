@@ -201,9 +201,8 @@ class Pdp:
             arrived.check_type()
             call, now = self._admitted(arrived, self._evaluation)
             done = self._deciding.evaluated(exchange.body, now)
-            self._recorder.then(
-                (events.evaluated(call, done, now),), partial(self._quickly, exchange, arrived, done, started)
-            )
+            records = events.evaluated(call, (done,), now)
+            self._recorder.then(records, partial(self._quickly, exchange, arrived, done, started))
         except SpirError:
             return False
         return True
@@ -238,15 +237,15 @@ class Pdp:
         found = reading.batch(await arrived.body(self.config.max_body))
         if isinstance(found, Request):
             return await self._one(call, self._deciding.decide(found, JSON, now), now)
-        several = await drawn(self._deciding.many(found, JSON, now))
-        await self._recorder.record([events.evaluated(call, one, now) for one in several])
+        several = await drawn(self._deciding.many(found, now))
+        await self._recorder.record(events.evaluated(call, several, now))
         for one in several:
             self._tally.over_http(one)
         bundle = next((one.decision.bundle for one in several if one.decision), "")
-        return Reply(200, JSON.encode({"evaluations": [one.body for one in several]}), bundle)
+        return Reply(200, JSON.several([one.encoded for one in several]), bundle)
 
     async def _one(self, call: events.Call, done: Evaluated, now: datetime) -> Reply:
-        await self._recorder.record((events.evaluated(call, done, now),))
+        await self._recorder.record(events.evaluated(call, (done,), now))
         self._tally.over_http(done)
         return Reply(200, done.encoded, done.decision.bundle if done.decision else "")
 
