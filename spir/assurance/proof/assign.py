@@ -13,7 +13,7 @@ Each variable alone is easy; this is about the variables that hang together:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from ipaddress import IPv4Address, IPv6Address
@@ -39,7 +39,7 @@ from spir.assurance.proof.world import DAY, NOW, World
 from spir.language.values.operators import Invalid
 from spir.language.values.scalars import clock_of, read_address
 
-__all__ = ["Assignment", "assign", "coupled", "partners"]
+__all__ = ["Assignment", "apart", "assign", "coupled", "partners"]
 
 Assignment: TypeAlias = dict[Variable, Point | None]
 Domains: TypeAlias = dict[Variable, Domain]
@@ -217,6 +217,44 @@ def _shown(start: int, clock: Spans, world: World) -> Iterator[int]:
 
 
 # -- relations -------------------------------------------------------------------------------
+
+
+def apart(relations: frozenset[Related], domain: Callable[[Variable], Domain]) -> bool | None:
+    """Whether there are values that keep to the relations, if no two of them share a variable; None if they do.
+
+    Takes the domains as they are, so the variables must not hang together otherwise.
+    """
+    seen: set[Variable] = set()
+    for relation in relations:
+        if relation.left in seen or relation.right in seen or relation.left == relation.right:
+            return None
+        seen |= {relation.left, relation.right}
+    for relation in relations:
+        fits = _fit(relation.op, domain(relation.left).present, domain(relation.right).present)
+        if not fits:
+            return fits
+    return True
+
+
+def _fit(op: str, left: Domain, right: Domain) -> bool | None:
+    if left.is_empty or right.is_empty:
+        return False
+    if op == "==":
+        return not (left & right).is_empty
+    if op == "!=":
+        return left != right or not _single(left)
+    if isinstance(left, Choice) or isinstance(right, Choice):
+        return None
+    low, high = left.spans[0].low, right.spans[-1].high
+    if low is None or high is None:
+        return None
+    return (left.line.after(low) if op == "<" else low) < high  # type: ignore[operator]
+
+
+def _single(domain: Domain) -> bool:
+    if isinstance(domain, Choice):
+        return len(domain.values) == 1 and not domain.others
+    return len(domain.cuts) == 2 and not domain.inside and domain.line.after(domain.cuts[0]) == domain.cuts[1]
 
 
 @dataclass(slots=True)

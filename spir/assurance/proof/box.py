@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from spir.assurance.proof.assign import Assignment, assign, coupled
+from spir.assurance.proof.assign import Assignment, apart, assign, coupled
 from spir.assurance.proof.domain import PRESENT, Domain, Spans
 from spir.assurance.proof.terms import All, Any, Related, Statement, Test, Variable, opposite
 from spir.assurance.proof.world import World
@@ -59,9 +59,12 @@ class Box:
         """Whether no request lies in it. Many variables that must all differ may leave it unnoticed."""
         if any(domain.is_empty for domain in self.domains.values()):
             return True
-        if not self.relations and not coupled(self.domains, self.world):
+        if coupled(self.domains, self.world):
+            return self.example() is None
+        if not self.relations:
             return False
-        return self.example() is None
+        quickly = apart(self.relations, self.domain)
+        return self.example() is None if quickly is None else not quickly
 
     def example(self) -> Assignment | None:
         """A value for each variable that it says something about."""
@@ -73,9 +76,17 @@ class Box:
             known = other.domains.get(variable)
             if known is not None and known is not domain and (known & domain).is_empty:
                 return False
-        if not self.relations and not other.relations and not _hangs_together(self, other):
+        return self.meets_further(other)
+
+    def meets_further(self, other: Box) -> bool:
+        """`meets`, if it is known already that no variable alone is in the way."""
+        if coupled({**self.domains, **other.domains}, self.world):
+            return not (self & other).is_empty
+        relations = self.relations | other.relations
+        if not relations:
             return True
-        return not (self & other).is_empty
+        quickly = apart(relations, lambda variable: self.domain(variable) & other.domain(variable))
+        return not (self & other).is_empty if quickly is None else quickly
 
     def __le__(self, other: Box) -> bool:
         """Whether every request of this box lies in the other one."""
@@ -109,10 +120,6 @@ class Box:
         return ", ".join(_words(self))
 
 
-def _hangs_together(one: Box, other: Box) -> bool:
-    return coupled({**one.domains, **other.domains}, one.world)
-
-
 # -- statements as boxes ---------------------------------------------------------------------
 
 
@@ -142,16 +149,18 @@ def _without_inner(found: list[Box]) -> tuple[Box, ...]:
 def _expanded(statement: Statement, bases: list[Parts], world: World, limit: int) -> list[Parts]:
     """Each base narrowed by the statement."""
     match statement:
-        case Test(variable, domain):
-            return [base for base in (_tested(base, variable, domain) for base in bases) if base is not None]
+        case Test():
+            return _tested(bases, (statement,))
         case Related(_, left, right):
-            for side in (left, right):
-                bases = _expanded(world.there(side.path), bases, world, limit)
+            there = [world.there(side.path) for side in (left, right)]
+            bases = _tested(bases, [test for test in there if isinstance(test, Test)])
             return [(domains, relations | {statement}) for domains, relations in bases]
         case All(items):
+            bases = _tested(bases, [item for item in items if isinstance(item, Test)])
             # what branches comes last, when there is less left of it
-            for item in sorted(items, key=lambda each: isinstance(each, Any)):
-                bases = _expanded(item, bases, world, limit)
+            rest = [item for item in items if not isinstance(item, Test)]
+            for part in sorted(rest, key=lambda each: isinstance(each, Any)):
+                bases = _expanded(part, bases, world, limit)
             return bases
     found: list[Parts] = []
     for item in statement.items:
@@ -161,10 +170,18 @@ def _expanded(statement: Statement, bases: list[Parts], world: World, limit: int
     return found
 
 
-def _tested(base: Parts, variable: Variable, domain: Domain) -> Parts | None:
-    known = base[0].get(variable)
-    found = domain if known is None else known & domain
-    return None if found.is_empty else ({**base[0], variable: found}, base[1])
+def _tested(bases: list[Parts], tests: Sequence[Test]) -> list[Parts]:
+    found = []
+    for base in bases:
+        domains = dict(base[0])
+        for test in tests:
+            known = domains.get(test.variable)
+            domain = domains[test.variable] = test.domain if known is None else known & test.domain
+            if domain.is_empty:
+                break
+        else:
+            found.append((domains, base[1]))
+    return found
 
 
 # -- unions of boxes -------------------------------------------------------------------------

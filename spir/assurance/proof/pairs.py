@@ -92,6 +92,7 @@ class Index:
     regions: dict[int, int] = field(default_factory=dict)  # place -> its boxes
     _columns: dict[Variable, _Column] = field(default_factory=dict)
     _related: int = 0
+    _tied: dict[Variable, int] = field(default_factory=dict)  # by the variables they relate
     _partners: dict[Variable, int] = field(default_factory=dict)
 
     @classmethod
@@ -115,8 +116,10 @@ class Index:
             if column is None:
                 column = self._columns[variable] = _Column(box.world.universe(variable))
             column.masks[domain] = column.masks.get(domain, 0) | bit
-        if box.relations:
+        for relation in box.relations:
             self._related |= bit
+            for side in (relation.left, relation.right):
+                self._tied[side] = self._tied.get(side, 0) | bit
 
     @property
     def _everything(self) -> int:
@@ -132,7 +135,7 @@ class Index:
             asked = mask if box.relations else mask & self._unseen(box)
             found.update(self.owners[at] for at in _bits(mask & ~asked))
             for at in _bits(asked):
-                if self.owners[at] not in found and box.meets(self.boxes[at]):
+                if self.owners[at] not in found and box.meets_further(self.boxes[at]):
                     found.add(self.owners[at])
         return sorted(found)
 
@@ -149,16 +152,17 @@ class Index:
         """The boxes that are more than their domains, be it only together with this one."""
         mask = self._related
         for variable in box.domains:
-            hanging = self._partners.get(variable)
-            if hanging is None:
-                hanging = self._partners[variable] = self._hanging(variable, box.world)
-            mask |= hanging
+            mask |= self._hanging(variable, box.world)
         return mask
 
     def _hanging(self, variable: Variable, world: World) -> int:
-        mask = 0
-        for partner in partners(variable, self._columns, world):
-            mask |= self._columns[partner].said
+        """The boxes that say something about a variable that this one hangs together with."""
+        mask = self._partners.get(variable)
+        if mask is None:
+            mask = 0
+            for partner in partners(variable, self._columns, world):
+                mask |= self._columns[partner].said
+            self._partners[variable] = mask
         return mask
 
     # -- regions that lie within --
@@ -182,33 +186,34 @@ class Index:
 
     def _lying(self, box: Box) -> int:
         """The boxes that lie within this one box."""
-        within, unseen = self._within(box), self._met(box) & self._unseen(box)
-        sure = 0 if box.relations else within & ~unseen
-        for at in _bits((within | unseen) & ~sure):
+        sure, possible = self._within(box)
+        sure = 0 if box.relations else sure
+        for at in _bits(possible & ~sure):
             if self.boxes[at] <= box:
                 sure |= 1 << at
         return sure
 
-    def _within(self, box: Box) -> int:
-        """The boxes that lie within it as far as domains say."""
-        mask = self._everything
+    def _within(self, box: Box) -> tuple[int, int]:
+        """The boxes that lie within it as far as domains say; and those that may, being less than their domains."""
+        sure = possible = self._everything
         for variable, domain in box.domains.items():
             column = self._columns.get(variable)
             if column is not None:
-                mask &= column.within(domain)
-            elif not box.world.universe(variable) <= domain:
-                return 0
-        return mask
+                within = column.within(domain)
+            else:
+                within = self._everything if box.world.universe(variable) <= domain else 0
+            sure &= within
+            possible &= within | self._tied.get(variable, 0) | self._hanging(variable, box.world)
+            if not possible:
+                break
+        return sure, possible
 
     def _near(self, region: Sequence[Box]) -> int:
-        """The boxes that may lie within the region: within a box around it, or more than their domains."""
+        """The boxes that may lie within the region: those that may lie within a box around it."""
         around = dict(region[0].domains)
         for box in region[1:]:
             around = {v: domain | box.domains.get(v, NOTHING) for v, domain in around.items() if v in box.domains}
-        near = self._within(Box(region[0].world, around))
-        for box in region:
-            near |= self._met(box) & self._unseen(box)
-        return near
+        return self._within(Box(region[0].world, around))[1]
 
 
 def _bits(mask: int) -> Iterator[int]:

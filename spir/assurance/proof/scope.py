@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from spir.assurance.proof.domain import PRESENT, Domain, Line, interval, micros, one_of, under
 from spir.assurance.proof.terms import ORGANIZATION, Statement, Variable, every, some
-from spir.assurance.proof.truth import reading
+from spir.assurance.proof.truth import surely, surely_not
 from spir.assurance.proof.world import NOW, World, negation
 from spir.engine.ruleset import Rule
 from spir.model.policy import Kind, OnMissing, OperationPattern, Validity
@@ -27,24 +27,31 @@ _Rest = TypeVar("_Rest", bound=Hashable)
 
 def reach(rule: Rule, world: World) -> Statement:
     """The requests that the rule applies to, whatever its condition says of them."""
-    organization = world.test(ORGANIZATION, under(rule.jurisdiction))
-    in_force = world.test(NOW, _window(rule.policy.valid))
-    return every((_operations(rule.policy.operations, world), organization, in_force))
+    key = (rule.policy.operations, rule.jurisdiction, rule.policy.valid)
+    found: Statement | None = world.readings.get(key)
+    if found is None:
+        found = world.readings[key] = _reach(*key, world)
+    return found
+
+
+def _reach(operations: tuple[OperationPattern, ...], jurisdiction: str, valid: Validity, world: World) -> Statement:
+    organization = world.test(ORGANIZATION, under(jurisdiction))
+    in_force = world.test(NOW, _window(valid))
+    return every((_operations(operations, world), organization, in_force))
 
 
 def region(rule: Rule, world: World) -> Statement:
     """The requests that it applies to and for which its condition is true."""
-    return every((reach(rule, world), reading(rule.policy.when, world).true))
+    return every((reach(rule, world), surely(rule.policy.when, world)))
 
 
 def stopped(rule: Rule, world: World) -> Statement:
     """The requests that a deny or a require stands in the way of, what it cannot decide included where that denies."""
-    truth = reading(rule.policy.when, world)
-    strict = rule.policy.on_missing is OnMissing.DENY
+    condition, strict = rule.policy.when, rule.policy.on_missing is OnMissing.DENY
     if rule.policy.kind is Kind.DENY:
-        stops = negation(truth.false, world) if strict else truth.true
+        stops = negation(surely_not(condition, world), world) if strict else surely(condition, world)
     else:
-        stops = negation(truth.true, world) if strict else truth.false
+        stops = negation(surely(condition, world), world) if strict else surely_not(condition, world)
     return every((reach(rule, world), stops))
 
 

@@ -95,21 +95,31 @@ UNKNOWN = Truth(NEVER, NEVER)
 
 def surely(condition: Condition, world: World) -> Statement:
     """The requests of this world for which the condition is true."""
-    return reading(condition, world).true
+    return _statement(condition, world, True)
 
 
 def surely_not(condition: Condition, world: World) -> Statement:
     """The requests of this world for which the condition is false."""
-    return reading(condition, world).false
+    return _statement(condition, world, False)
 
 
 def reading(condition: Condition, world: World) -> Truth:
-    """Both at once, remembered by the world."""
-    found: Truth | None = world.readings.get(condition)
+    """Both at once."""
+    return Truth(_statement(condition, world, True), _statement(condition, world, False))
+
+
+def _statement(node: Condition, world: World, true: bool) -> Statement:
+    """One of the two: of a rule seldom both are asked for."""
+    kind = node.__class__
+    if kind is And or kind is Or:
+        parts = [_statement(item, world, true) for item in node.items]  # type: ignore[union-attr]
+        return every(parts) if (kind is And) is true else some(parts)
+    if kind is Not:
+        return _statement(node.item, world, not true)  # type: ignore[union-attr]
+    found: Truth | None = world.readings.get(node)
     if found is None:
-        rule = _RULES.get(type(condition), _whole)
-        found = world.readings[condition] = rule(condition, world)
-    return found
+        found = world.readings[node] = _RULES.get(kind, _whole)(node, world)
+    return found.true if true else found.false
 
 
 # -- logic -----------------------------------------------------------------------------------
@@ -124,20 +134,6 @@ def _attribute(node: Attribute, world: World) -> Truth:
     if kind == "bool":
         return _within(node.path, one_of((True,)), world)
     return UNKNOWN if kind else _whole(node, world)
-
-
-def _and(node: And, world: World) -> Truth:
-    items = [reading(item, world) for item in node.items]
-    return Truth(every(item.true for item in items), some(item.false for item in items))
-
-
-def _or(node: Or, world: World) -> Truth:
-    items = [reading(item, world) for item in node.items]
-    return Truth(some(item.true for item in items), every(item.false for item in items))
-
-
-def _not(node: Not, world: World) -> Truth:
-    return reading(node.item, world).swapped()
 
 
 def _definitely(node: Definitely, world: World) -> Truth:
@@ -160,7 +156,7 @@ def _conditional(node: Conditional, world: World) -> Truth:
 def _has(node: Has, world: World) -> Truth:
     if not isinstance(node.operand, Attribute):
         return _whole(node, world)
-    variable = Variable(node.operand.path)
+    variable = world.attribute(node.operand.path)
     return Truth(world.test(variable, PRESENT), world.test(variable, ABSENT))
 
 
@@ -216,7 +212,7 @@ def _against(node: Compare, side: Condition, op: str, value: Value, world: World
 
 def _within(path: str, domain: Domain, world: World) -> Truth:
     """True for the values of the domain, false for all others, unknown for none."""
-    variable = Variable(path)
+    variable = world.attribute(path)
     return Truth(world.test(variable, domain & PRESENT), world.test(variable, domain.complement() & PRESENT))
 
 
@@ -231,7 +227,7 @@ def _related(node: Compare, op: str, left: Attribute, right: Attribute, world: W
         return _whole(node, world)
     if one == "bool" and op != "==":
         return _rising(op, left.path, right.path, world)
-    found = Related(op, *_ordered(op, Variable(left.path), Variable(right.path)))
+    found = Related(op, *_ordered(op, world.attribute(left.path), world.attribute(right.path)))
     return Truth(every((*there, found)), every((*there, opposite(found))))
 
 
@@ -502,9 +498,6 @@ _RULES: Mapping[type, Callable[[Any, World], Truth]] = MappingProxyType(
     {
         Literal: _literal,
         Attribute: _attribute,
-        And: _and,
-        Or: _or,
-        Not: _not,
         Definitely: _definitely,
         Conditional: _conditional,
         Has: _has,

@@ -72,7 +72,12 @@ class World:
     now: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC)
     # what was worked out once: universes here, readings of conditions by `spir.assurance.proof.truth`
     _universes: dict[Variable, Domain] = field(default_factory=dict, repr=False, compare=False)
+    _attributes: dict[str, Variable] = field(default_factory=dict, repr=False, compare=False)
     readings: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def attribute(self, path: str) -> Variable:
+        """Always the same object: variables are looked up far more often than made."""
+        return self._attributes.setdefault(path, Variable(path))
 
     def universe(self, variable: Variable) -> Domain:
         """Every value that the variable can have, absence included."""
@@ -89,7 +94,7 @@ class World:
 
     def there(self, path: str) -> Statement:
         """The attribute is not absent."""
-        return self.test(Variable(path), PRESENT)
+        return self.test(self.attribute(path), PRESENT)
 
     def kind(self, path: str) -> Kind:
         return self.vocabulary.kind(path) or Kind("")
