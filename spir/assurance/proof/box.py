@@ -15,6 +15,7 @@ from spir.assurance.proof.assign import Assignment, apart, assign, coupled
 from spir.assurance.proof.domain import PRESENT, Domain, Spans
 from spir.assurance.proof.terms import All, Any, Related, Statement, Test, Variable, opposite
 from spir.assurance.proof.world import World
+from spir.engine.evaluate import free_attributes
 from spir.language.printer import to_cel
 
 __all__ = ["LIMIT", "Box", "Coverage", "boxes", "covered"]
@@ -247,7 +248,7 @@ def _goes_without_saying(box: Box, variable: Variable) -> bool:
         return False
     related = (relation.left == variable or relation.right == variable for relation in box.relations)
     parts = (other.node for other in box.domains if other.node is not None)
-    return any(related) or any(variable.path in to_cel(node) for node in parts)
+    return any(related) or any(variable.path in free_attributes(node) for node in parts)
 
 
 def _short_names(variables: set[Variable]) -> dict[Variable, str]:
