@@ -67,7 +67,7 @@ SETS: dict[str, Callable[[int], Files]] = {"clean": clean, "random": scattered}
 
 def timed(report: Report, name: str, size: int, ids: Iterable[str], goal: float | None, runs: int) -> None:
     """The checks together on one set of policies."""
-    wanted = [id for id in ids if id in CHECKS]
+    wanted = list(ids)
     case = f"{name} {size:,}: {' and '.join(wanted) if len(wanted) < 3 else 'all checks'}"
     documents, rules = read(SETS[name](size))
     compiled = compile_rules(rules)
@@ -163,8 +163,9 @@ def main() -> int:
     runs = 2 if quick else 5
     for name in SETS:
         timed(report, name, 1000, PAIRS, 0.1, runs)
-        timed(report, name, 10_000, PAIRS, 5.0, 1 if quick else 3)
-        if installed():
+        if not quick or name == "clean":
+            timed(report, name, 10_000, PAIRS, 5.0, 1 if quick else 3)
+        if set(UNIONS) <= set(CHECKS) and installed():
             timed(report, name, 1000, UNIONS, 5.0, 1 if quick else 3)
         else:
             report.add(f"{name} 1,000: {' and '.join(UNIONS)}", 0, "", peer=Z3, goal="<= 5 s")

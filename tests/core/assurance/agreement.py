@@ -1,7 +1,7 @@
 """Pairs of random rules, and what the two reasoners say of each: the boxes, exactly, and z3.
 
-Two questions to a pair: is there a request that both speak of, and is there one
-that the first speaks of and the second does not. Half of the second rules are
+Two questions to a pair: is there a request that both speak of (of a deny or a
+require: that it stops), and is there one that only the first speaks of. Half of the second rules are
 made from the first by a change, so that containment is no rare thing.
 
 z3 is not told that a moment shows a time of day or a text an address; what it
@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from spir.assurance.proof.box import Box, boxes, covered
-from spir.assurance.proof.scope import region
+from spir.assurance.proof.scope import region, stopped
 from spir.assurance.proof.solver import Solver
 from spir.assurance.proof.terms import Statement
 from spir.assurance.proof.world import World
 from spir.engine.ruleset import Rule
 from spir.model.condition import And, Condition, Or
-from spir.model.policy import Validity
+from spir.model.policy import Kind, Validity
 from tests.core.assurance.proof.worlds import Cases, world
 
 __all__ = ["Agreement", "agreement", "pairs"]
@@ -60,7 +60,7 @@ def agreement(count: int, seed: int = 0) -> Agreement:
         solver = Solver(here)
         for number, (one, other) in enumerate(pairs(seed + start, min(BATCH, count - start))):
             name = f"seed {seed + start} pair {number}"
-            left, right = region(one, here), region(other, here)
+            left, right = _reach(one, here), _reach(other, here)
             found.add(f"{name}, both", *_both(left, right, here, solver))
             found.add(f"{name}, only the first", *_only(left, right, here, solver))
     return found
@@ -81,6 +81,11 @@ def _changed(rule: Rule, cases: Cases) -> Rule:
         changes.append(And(when.items[1:]))
     changed = replace(policy, when=cases.choose(changes), valid=cases.choose((policy.valid, policy.valid, Validity())))
     return replace(rule, policy=changed, jurisdiction=cases.choose((rule.jurisdiction, rule.jurisdiction, "")))
+
+
+def _reach(rule: Rule, here: World) -> Statement:
+    """What it stops, for those that stop; else the requests it speaks of."""
+    return stopped(rule, here) if rule.policy.kind in (Kind.DENY, Kind.REQUIRE) else region(rule, here)
 
 
 def _both(left: Statement, right: Statement, here: World, solver: Solver) -> tuple[bool | None, Box | None]:
