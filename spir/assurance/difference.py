@@ -15,7 +15,7 @@ are looked at, and both directions are the same question with the sides swapped.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -38,10 +38,14 @@ __all__ = ["Bounds", "Change", "Difference", "Direction", "Version", "difference
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`regions`: so many are shown for one cause and direction. `tries`: so many requests are replayed to show one."""
+    """`regions`: so many are shown for one cause and direction. `tries`: so many requests are replayed to show one.
+
+    `go_on` says whether there is more time; what is not looked at any more is undecided.
+    """
 
     regions: int = 4
     tries: int = 6
+    go_on: Callable[[], bool] = lambda: True
 
 
 def difference(old: Version, new: Version, *, bounds: Bounds = Bounds(), solver: bool = True) -> Difference:
@@ -83,6 +87,9 @@ class _Comparison:
     def _show(self, direction: Direction, suspects: Iterable[_Suspect]) -> None:
         shown: Counter[str] = Counter()
         for suspect in suspects:
+            if not self.bounds.go_on():
+                self._note(self.undecided, f"whether {_WHETHER[direction]}: there was no more time")
+                return
             if shown[suspect.cause] == self.bounds.regions:
                 self._note(self.remarks, f"{_MAYBE[direction]} because of {suspect.cause} than are shown")
                 continue
