@@ -17,21 +17,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 
 from spir.assurance.change import Change, Difference, Direction, Version
 from spir.assurance.duties import duties_of
 from spir.assurance.finding import Named
 from spir.assurance.proof.box import Box
+from spir.assurance.proof.domain import Line, interval, micros
 from spir.assurance.proof.solver import Undecided
 from spir.assurance.proof.terms import Statement
 from spir.assurance.proof.witness import holds, witness
+from spir.assurance.proof.world import NOW
 from spir.assurance.proof.zone import Question, Reasoner, Region, Zone, zone
 from spir.assurance.replay import Outcome, Replay
 from spir.assurance.sides import STOPPERS, Owner, Regions, Side, Slice
 from spir.assurance.versions import Edit, common_world, paired, remarks
 from spir.engine.ruleset import Rule
-from spir.model.policy import Layer
+from spir.model.policy import Kind, Layer
 
 __all__ = ["Bounds", "Change", "Difference", "Direction", "Version", "difference"]
 
@@ -48,10 +51,16 @@ class Bounds:
     go_on: Callable[[], bool] = lambda: True
 
 
-def difference(old: Version, new: Version, *, bounds: Bounds = Bounds(), solver: bool = True) -> Difference:
-    """What is decided otherwise by `new`. `solver` False leaves z3 out, where it is installed."""
+def difference(
+    old: Version, new: Version, *, at: datetime | None = None, bounds: Bounds = Bounds(), solver: bool = True
+) -> Difference:
+    """What is decided otherwise by `new`, at any moment.
+
+    `at` is the moment at which requests are shown where it does not matter. `solver` False leaves z3 out,
+    where it is installed.
+    """
     pairing = paired(old.rules, new.rules)
-    world, doubts = common_world(old, new)
+    world, doubts = common_world(old, new, at)
     regions = Regions(world)
     before, after = Side(pairing.old, old.rules, regions), Side(pairing.new, new.rules, regions)
     found = _Comparison(before, after, pairing.edits, Reasoner(world, solver), Replay(old, new), bounds)
@@ -94,7 +103,7 @@ class _Comparison:
                 self._note(self.remarks, f"{_MAYBE[direction]} because of {suspect.cause} than are shown")
                 continue
             found = self._decided(direction, suspect)
-            if found is not None and all(found.request != each.request for each in self.changes):
+            if found is not None and not any(_alike(found, each) for each in self.changes):
                 self.changes.append(found)
                 shown[suspect.cause] += 1
 
@@ -118,7 +127,7 @@ class _Comparison:
         return None
 
     def _shown(self, direction: Direction, box: Box) -> Change | None:
-        found = witness(box)
+        found = witness(_now(box)) or witness(box)
         outcome = None if found is None else self.replay.outcome(found.request, found.at)
         if outcome is None or outcome.direction is not direction:
             return None
@@ -144,6 +153,17 @@ class _Comparison:
 
     def _statement(self, rule: Rule) -> Statement:
         return self.before.regions.of(rule).statement
+
+
+def _now(box: Box) -> Box:
+    """The part of the box that lies at the world's own moment: the likeable one, if there is a choice."""
+    place = micros(box.world.now)
+    return Box(box.world, {**box.domains, NOW: box.domain(NOW) & interval(Line.MOMENT, place, place)}, box.relations)
+
+
+def _alike(one: Change, other: Change) -> bool:
+    """Whether they show the same thing."""
+    return one.direction is other.direction and one.request == other.request and one.at == other.at
 
 
 LAYERS = "the layers that have documents"
@@ -222,6 +242,8 @@ def _owed(before: Side, after: Side) -> Iterator[_Suspect]:
 def _demanded(was: Slice, now: Slice, owner: Owner, cause: str) -> Iterator[_Suspect]:
     old, new = was.about(owner.zone), now.about(owner.zone)
     outside = (*old.stoppers, *old.conflicts, *new.stoppers, *new.conflicts)
+    # a permit owes where it grants, so it need not be asked whether something does
+    inside = (old.grants,) if owner.rule.policy.kind is Kind.PERMIT else (old.grants, new.grants)
     for duty in sorted({duty for o in owner.obligations for duty in duties_of(o)}, key=str):
-        question = Question(owner.zone, (old.grants, new.grants), (*outside, *old.owing(duty)))
+        question = Question(owner.zone, inside, (*outside, *old.owing(duty)))
         yield _Suspect(question, cause)

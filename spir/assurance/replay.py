@@ -68,10 +68,16 @@ class Replay:
 
 
 def _about(rules: RuleSet, verb: str, kind: str) -> RuleSet:
-    """The same documents with only the policies about this operation."""
-    sets = (replace(found, policies=tuple(p for p in found.policies if _names(p, verb, kind))) for found in rules.sets)
+    """The same documents with what they say about this operation, and no more."""
+    sets = (
+        replace(found, policies=tuple(one for policy in found.policies if (one := _part(policy, verb, kind))))
+        for found in rules.sets
+    )
     return RuleSet.of(sets, rules.fingerprint, rules.site)
 
 
-def _names(policy: Policy, verb: str, kind: str) -> bool:
-    return any(p.verb in ("*", verb) and p.type in ("*", kind) for p in policy.operations)
+def _part(policy: Policy, verb: str, kind: str) -> Policy | None:
+    named = tuple(p for p in policy.operations if p.verb in ("*", verb) and p.type in ("*", kind))
+    if len(named) == len(policy.operations):
+        return policy
+    return replace(policy, operations=named) if named else None

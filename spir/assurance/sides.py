@@ -48,8 +48,11 @@ def may_meet(one: Rule, other: Rule) -> bool:
 
 
 def _alike(one: OperationPattern, other: OperationPattern) -> bool:
-    pairs = ((one.verb, other.verb), (one.type, other.type), (one.category, other.category))
-    return all(a == b or "*" in (a, b) for a, b in pairs)
+    return (
+        (one.type == other.type or one.type == "*" or other.type == "*")
+        and (one.verb == other.verb or one.verb == "*" or other.verb == "*")
+        and (one.category == other.category or one.category == "*" or other.category == "*")
+    )
 
 
 @dataclass(slots=True)
@@ -104,6 +107,7 @@ class Side:
         self.whole = whole
         self.regions = regions
         self._own = frozenset(map(id, rules))
+        self._near: dict[int, Slice] = {}
         self.gaps: Mapping[Layer, tuple[Region, ...]] = {
             layer: regions.without(found.jurisdiction for found in whole.sets if found.layer is layer)
             for layer in Layer
@@ -114,7 +118,27 @@ class Side:
 
     def near(self, rule: Rule) -> Slice:
         """The rules that may have a say on the requests that this one has."""
-        return Slice(self, tuple(other for other in self.rules if may_meet(rule, other)))
+        found = self._near.get(id(rule))
+        if found is None:
+            numbers = {number for pattern in rule.policy.operations for number in self._named(pattern)}
+            near = (self.rules[number] for number in sorted(numbers))
+            found = self._near[id(rule)] = Slice(self, tuple(other for other in near if may_meet(rule, other)))
+        return found
+
+    def _named(self, pattern: OperationPattern) -> Iterator[int]:
+        """The places of rules that name the pattern's verb and type, or part of what it leaves open."""
+        for (verb, type), numbers in self._index.items():
+            verbs, types = {verb, pattern.verb}, {type, pattern.type}
+            if all("*" in names or len(names) == 1 for names in (verbs, types)):
+                yield from numbers
+
+    @cached_property
+    def _index(self) -> Mapping[tuple[str, str], list[int]]:
+        found: dict[tuple[str, str], list[int]] = {}
+        for number, rule in enumerate(self.rules):
+            for pattern in rule.policy.operations:
+                found.setdefault((pattern.verb, pattern.type), []).append(number)
+        return found
 
     @cached_property
     def everything(self) -> Slice:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from spir.assurance.change import Version
@@ -29,6 +31,7 @@ _PARTS = {
     "valid": "validity",
     "on_missing": "on_missing",
 }
+_said = attrgetter(*_PARTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Edit:
     def __str__(self) -> str:
         name = f"`{self.rule.policy.id}`"
         if self.parts:
-            return f"{name} has another {' and another '.join(self.parts)}"
+            return f"{name} says something else ({', '.join(self.parts)})"
         return f"{name} is gone" if self.new is None else f"{name} is new"
 
 
@@ -87,9 +90,9 @@ def paired(old: RuleSet, new: RuleSet) -> Pairing:
 
 
 def _same(one: Rule, other: Rule) -> bool:
-    if one.policy is other.policy:
-        return one.layer is other.layer and one.jurisdiction == other.jurisdiction
-    return not Edit(one, other).parts
+    if one.layer is not other.layer or one.jurisdiction != other.jurisdiction:
+        return False
+    return one.policy is other.policy or _said(one.policy) == _said(other.policy)
 
 
 def _edits(gone: Mapping[str, list[Rule]], fresh: Iterable[Rule]) -> Iterator[Edit]:
@@ -104,12 +107,16 @@ def _edits(gone: Mapping[str, list[Rule]], fresh: Iterable[Rule]) -> Iterator[Ed
 # -- the world that both are about -----------------------------------------------------------
 
 
-def common_world(old: Version, new: Version) -> tuple[World, tuple[str, ...]]:
-    """Requests that keep to either vocabulary, and what cannot be told of them because the sites differ."""
+def common_world(old: Version, new: Version, at: datetime | None = None) -> tuple[World, tuple[str, ...]]:
+    """Requests that keep to either vocabulary, and what cannot be told of them because the sites differ.
+
+    `at` is a moment to show requests at, where they may be asked at any.
+    """
     vocabulary = old.vocabulary if old.vocabulary == new.vocabulary else _merged(old.vocabulary, new.vocabulary)
     one, other = old.rules.site, new.rules.site
     same = one.organization == other.organization
     world = World(vocabulary, Site(one.organization if same else "", other.timezone))
+    world = world if at is None else replace(world, now=at)
     doubts = []
     if not same:
         doubts.append(

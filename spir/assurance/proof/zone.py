@@ -19,8 +19,9 @@ from spir.assurance.proof.world import World
 
 __all__ = ["CELLS", "STEPS", "Question", "Reasoner", "Region", "Zone", "left_over", "zone"]
 
-# So many boxes are looked at for one question before it goes to the solver.
+# So many boxes are looked at for one question before it goes to the solver; and for all questions together.
 STEPS = 4000
+ALL_STEPS = 400_000
 # So many answers of the solver to one question are tried.
 CELLS = 4
 
@@ -79,17 +80,23 @@ class Reasoner:
     def __init__(self, world: World, solver: bool = True) -> None:
         self.world = world
         self._allowed = solver
+        self._left = ALL_STEPS
         self._solver: Solver | None = None
 
     def answers(self, question: Question) -> Iterator[Box]:
         """Boxes of such requests, until there are no more. Raises Undecided where that cannot be told."""
         found: list[Box] = []
+        effort = _Effort(min(STEPS, self._left))
         try:
-            for box in _searched(question):
+            for box in _searched(question, effort):
                 found.append(box)
                 yield box
         except Undecided as error:
+            if effort.most < STEPS:
+                raise Undecided(f"all questions together take more than {ALL_STEPS} steps") from error
             yield from self._solved(question, found, error)
+        finally:
+            self._left -= effort.taken
 
     def _solved(self, question: Question, known: Sequence[Box], why: Undecided) -> Iterator[Box]:
         if not self._allowed or not installed():
@@ -118,21 +125,24 @@ def _of_box(box: Box) -> Statement:
 
 @dataclass(slots=True)
 class _Effort:
-    left: int = STEPS
+    most: int = STEPS
+    taken: int = 0
 
     def step(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise Undecided(f"it takes more than {STEPS} steps")
+        self.taken += 1
+        if self.taken > self.most:
+            raise Undecided(f"it takes more than {self.most} steps")
 
 
-def _searched(question: Question) -> Iterator[Box]:
-    effort = _Effort()
+def _searched(question: Question, effort: _Effort) -> Iterator[Box]:
+    """What must be met by one thing narrows first, then what must not be met, then what has alternatives."""
     for box in _within(question.start, None, effort):
-        unions = [list(_all_within(union, box, effort)) for union in question.inside]
+        unions = sorted((list(_all_within(union, box, effort)) for union in question.inside), key=len)
         avoid = list(_all_within(question.outside, box, effort))
-        for common in _common(box, sorted(unions, key=len), effort):
-            yield from _outside(common, avoid, effort)
+        single = [union for union in unions if len(union) < 2]
+        for common in _common(box, single, effort):
+            for piece in _outside(common, avoid, effort):
+                yield from (found for found in _common(piece, unions[len(single) :], effort) if not found.is_empty)
 
 
 def _all_within(zones: Iterable[Zone], box: Box, effort: _Effort) -> Iterator[Box]:

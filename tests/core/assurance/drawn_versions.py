@@ -93,8 +93,12 @@ class Drawn(Cases):
     def changed(self, sets: tuple[PolicySet, ...]) -> tuple[PolicySet, ...]:
         found = sets
         for _ in range(self.choose((0, 1, 1, 1, 2))):
-            at = self.random.randrange(len(found))
-            found = (*found[:at], *self.change(found[at]), *found[at + 1 :])
+            at = self.random.randrange(len(found)) if found else 0
+            found = (
+                *found[:at],
+                *(change for one in found[at : at + 1] for change in self.change(one)),
+                *found[at + 1 :],
+            )
         return tuple(self.random.sample(found, len(found)))
 
     def change(self, one: PolicySet) -> tuple[PolicySet, ...]:
