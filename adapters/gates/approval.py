@@ -5,23 +5,24 @@ and how many regions) and the trail (each region with a request that shows it).
 With `[policy] second_signature`, a bundle that newly permits anything, or owes
 less for it, comes into force only if two people have signed it: one of
 `trusted_keys`, and another of `second_keys` (of `trusted_keys` where there are
-none). What could not be decided counts as permitted.
+none). What could not be decided, within `validate_seconds`, counts as permitted.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from adapters.audit.keys import verify
 from adapters.bundles import Source, read_kept, second_keys, trusted_keys
 from adapters.gates.candidate import NOTHING, Candidate, Refused
+from adapters.gates.patience import Patience
 from adapters.parts import rules_of
 from adapters.settings import Settings
 from spir.assurance.change import Change, Difference, Version
-from spir.assurance.difference import difference
-from spir.assurance.versions import paired
+from spir.assurance.difference import Bounds, difference
 from spir.embed import default_vocabulary, library_templates
 from spir.language.document import read_documents
 
@@ -30,7 +31,7 @@ __all__ = ["Approval"]
 log = logging.getLogger("spir.policies")
 
 TOLD = 20  # regions in the trail
-MOST = 400  # policies that differ; beyond, the difference is not worked out
+DENIED = "newly denied"  # what is not decided about denials is no reason for a signature
 
 
 class Approval:
@@ -45,7 +46,7 @@ class Approval:
             return NOTHING
         if candidate.before is None and candidate.source.generation == candidate.source.state.active:
             return NOTHING  # as it was before the restart; and folders, of which nobody knows what they were
-        found = _compared(candidate.before or self._kept(), candidate.version)
+        found = self._compared(candidate.before or self._kept(), candidate.version)
         notes = {"newly_permits": _notes(found)} if _wider(found) else NOTHING
         if notes:
             log.info("policies %s newly permit: %s", candidate.rules.fingerprint, _told(found))
@@ -61,6 +62,13 @@ class Approval:
         documents = read_documents(kept.documents, vocabulary_text=default_vocabulary(), templates=library_templates())
         return Version(rules_of(self._settings, documents), documents.vocabulary)
 
+    def _compared(self, before: Version | None, after: Version) -> Difference:
+        if before is None:
+            return Difference(undecided=("nothing was in force before",))
+        patience = Patience(self._settings.policy.validate_seconds)
+        found = difference(before, after, bounds=Bounds(go_on=patience.left))
+        return replace(found, undecided=tuple(text for text in found.undecided if DENIED not in text))
+
     def _check_signatures(self, source: Source, details: Mapping[str, Any]) -> None:
         first, second = trusted_keys(self._settings), second_keys(self._settings)
         signed = source.bundle.signers((*first, *second), verify) if source.bundle else ()
@@ -74,15 +82,6 @@ class Approval:
             hint="a second person signs it, too, with `spir bundle sign`",
             details=details,
         )
-
-
-def _compared(before: Version | None, after: Version) -> Difference:
-    if before is None:
-        return Difference(undecided=("nothing was in force before",))
-    changed = len(paired(before.rules, after.rules).edits)
-    if changed > MOST:
-        return Difference(undecided=(f"{changed} policies differ: too many to compare",))
-    return difference(before, after)
 
 
 def _wider(found: Difference) -> bool:

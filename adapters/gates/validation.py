@@ -11,8 +11,6 @@ Asked of changes only. At the start that is what has not passed before.
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -20,8 +18,9 @@ from typing import Any
 from adapters.asked import operations_asked
 from adapters.gates.accepted import Accepted
 from adapters.gates.candidate import NOTHING, Candidate, Refused
+from adapters.gates.patience import Patience
 from adapters.settings import Settings
-from spir.assurance.checks.examination import Step, Surroundings
+from spir.assurance.checks.examination import Surroundings
 from spir.assurance.finding import Finding, Severity
 from spir.assurance.report import Report
 from spir.assurance.suppression import Suppression, read_suppressions
@@ -63,7 +62,7 @@ class Validation:
             compiled=candidate.prepared if isinstance(candidate.prepared, Compiled) else None,
             surroundings=Surroundings(tuple(candidate.directory.entities.values()) or None, operations_asked()),
             suppressions=self._suppressions(),
-            step=_within(self._settings.policy.validate_seconds),
+            step=Patience(self._settings.policy.validate_seconds).step,
         )
 
     def _suppressions(self) -> tuple[Suppression, ...]:
@@ -80,19 +79,6 @@ class Validation:
             location=first.policies[0].location if first.policies else None,
             details={"validation": _notes(found)},
         )
-
-
-def _within(seconds: float) -> Step:
-    """Goes on until the time is over; whoever waits has a turn at each step."""
-    end = time.monotonic() + seconds
-    beside = threading.current_thread() is not threading.main_thread()
-
-    def step(check: str, done: int, total: int) -> bool:
-        if beside:
-            time.sleep(0)
-        return time.monotonic() < end
-
-    return step
 
 
 def _told(finding: Finding) -> str:
