@@ -52,6 +52,7 @@ RESIDUALS = {1000: 1000}
 LARGE = 10_000
 LOADINGS, LOADING_SECONDS = 5, 1.5
 ROWS = 5  # further rows by which a residual is checked
+NOTHING, CALLS = "a call that does nothing", 100_000
 PARTIALS = 40  # requests that Cedar evaluates partially: a second or two
 
 
@@ -123,8 +124,10 @@ class _Measured:
         yield self._line("decisions, each new", len(asked) / spent, "1/s")
         mine = Turns.fitted(ours.decide, asked, spent, self.measure.turn)
         theirs = [(entry, self._entered(entry)) for entry in entries if not self._sits_out(entry)]
-        self._race(mine, [turns for _, turns in theirs])
+        nothing = Turns(_nothing, asked, CALLS // len(asked))
+        self._race(mine, [nothing, *(turns for _, turns in theirs)])
         yield from self._rates(mine)
+        yield self._line("decisions, CPU", mine.rate, "1/s", peer=NOTHING, value=nothing.rate)
         for entry, turns in theirs:
             yield self._against(entry, mine, turns)
         if self.case.partial:
@@ -255,6 +258,10 @@ class _Measured:
         if wrong:
             return f"wrong: {wrong} of {len(asked)} answers"
         return Turns.fitted(player.partial, asked, spent, self.measure.turn)
+
+
+def _nothing(asked: Any) -> None:
+    """What it costs to be asked: by it one tells a slow machine from a slow engine."""
 
 
 def _wrong(player: Player, answers: Sequence[Any], asks: Sequence[Ask]) -> int:
