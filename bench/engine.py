@@ -16,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from adapters.commands.peers.contest import EVERYTHING, NOTES, PEERS, PLAIN, QUICK, contest  # noqa: E402
+from adapters.commands.peers.cases import EVERYTHING, NOTES, PEERS, PLAIN, QUICK  # noqa: E402
+from adapters.commands.peers.contest import contest  # noqa: E402
 from bench import reload  # noqa: E402
 from bench._report import Report  # noqa: E402
 

@@ -11,7 +11,8 @@ from argparse import Namespace
 from collections.abc import Iterable
 
 from adapters.commands.output import FINDING, OK
-from adapters.commands.peers.contest import NOTES, PEERS, PLAIN, QUICK, contest
+from adapters.commands.peers.cases import NOTES, PEERS, PLAIN, QUICK
+from adapters.commands.peers.contest import contest
 from adapters.commands.peers.line import Line
 
 __all__ = ["bench", "told"]

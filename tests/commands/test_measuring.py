@@ -10,7 +10,8 @@ import pytest
 from adapters.cli import main
 from adapters.commands import measuring
 from adapters.commands.peers import contest as measured
-from adapters.commands.peers.contest import NOTHING, PEERS, PLAIN, QUICK, Case, contest
+from adapters.commands.peers.cases import PEERS, PLAIN, QUICK, Case
+from adapters.commands.peers.contest import NOTHING, contest
 from adapters.commands.peers.line import Line
 from adapters.commands.peers.ours import Ours, documents
 from adapters.commands.peers.player import Absent, Entry, Player, Refused, Told

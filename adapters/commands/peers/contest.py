@@ -3,99 +3,36 @@
 Every engine first answers each request it will be timed on, and is compared
 with the plain interpreter of the workload: permitted or not, and the ids of the
 policies where it names them. One wrong answer, and its figures are not given.
-
-What the peers do: all of them try every policy at every request (the scope of
-Cedar's policies is tried first, and pycasbin's FastEnforcer looks up the
-operation). What we do not do: try all. The lead grows with the number of
-policies, and at ten of them it is small.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
 
-from adapters.commands.peers.casbin import Casbin, FastCasbin
+from adapters.commands.peers.cases import LARGE, SLOW, Case, Measure
 from adapters.commands.peers.cedar import Cedar
 from adapters.commands.peers.line import Line
-from adapters.commands.peers.ours import Ours, Plain, documents
+from adapters.commands.peers.ours import Ours, documents
 from adapters.commands.peers.player import Absent, Entry, Player, Refused
-from adapters.commands.peers.rego import RegoInterpreted, RegoMachine
 from adapters.commands.peers.rounds import ENOUGH, FEWEST, Turns, race
-from adapters.commands.peers.vakt import Vakt
 from adapters.commands.peers.workload import Ask, Workload
 from spir.model.request import Request
 
-__all__ = ["EVERYTHING", "NOTES", "PEERS", "PLAIN", "QUICK", "Case", "Measure", "contest"]
-
-LINEAR = "every policy"
-
-PLAIN = Entry("our reference interpreter", "", LINEAR, Plain)
-PEERS = (
-    Entry("cedarpy", "cedarpy", LINEAR, Cedar, {1000: 100, 10_000: 1000}),
-    Entry("regorus RVM", "gordon-to-regorus", LINEAR, RegoMachine, {1000: 40}),
-    Entry("regorus, interpreted", "gordon-to-regorus", LINEAR, RegoInterpreted),
-    Entry("vakt", "vakt", LINEAR, Vakt),
-    Entry("pycasbin", "casbin", LINEAR, Casbin, {1000: 5000}),
-    Entry("pycasbin FastEnforcer", "casbin", "the policies of the operation", FastCasbin),
-)
-SLOW = ("pycasbin", "pycasbin FastEnforcer", "our reference interpreter", "regorus, interpreted")
+__all__ = ["NOTHING", "contest"]
 
 RATES = {1000: 200_000, 10_000: 100_000}
 LOADS = {1000: 0.3, 10_000: 2.0}
 P99 = {1000: 50.0}
 RESIDUALS = {1000: 1000}
-LARGE = 10_000
 LOADINGS, LOADING_SECONDS = 5, 1.5
 ROWS = 5  # further rows by which a residual is checked
 NOTHING, CALLS = "a call that does nothing", 100_000
 PARTIALS = 40  # requests that Cedar evaluates partially: a second or two
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    kind: str
-    size: int
-    partial: bool = False
-
-    @property
-    def label(self) -> str:
-        return f"{self.kind} {self.size:,}"
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """How thoroughly: rounds, the seconds of one turn, requests, and whether slow peers sit out large cases."""
-
-    cases: tuple[Case, ...]
-    rounds: int
-    turn: float
-    requests: int
-    quick: bool = False
-
-
-QUICK = Measure(
-    (Case("idx", 10), Case("idx", 1000, partial=True), Case("idx", 10_000), Case("flat", 1000), Case("flat", 10_000)),
-    rounds=5,
-    turn=0.05,
-    requests=1000,
-    quick=True,
-)
-EVERYTHING = Measure(
-    tuple(Case(kind, size, kind == "idx") for kind in ("idx", "flat") for size in (10, 100, 1000, 10_000)),
-    rounds=7,
-    turn=0.3,
-    requests=4000,
-)
-NOTES = (
-    "peers try every policy at every request, ours does not: its lead grows with their number, and is small at 10",
-    "ours names the ids of all policies that matched and gives obligations; of the peers cedarpy names policies",
-    "rates are by processor time and warm; `each new` is the first time that a request was seen after loading",
-)
 
 
 def contest(measure: Measure, entries: Sequence[Entry]) -> Iterator[Line]:
