@@ -24,7 +24,7 @@ __all__ = ["Acknowledged", "Report", "judged"]
 EVAL = "spir eval -p PATH"
 
 # What text shows: groups of one check, findings of one group, policies of one finding.
-MOST_GROUPS, MOST_FINDINGS, MOST_POLICIES = 20, 3, 6
+MOST_GROUPS, MOST_FINDINGS, MOST_POLICIES = 6, 2, 6
 
 
 @dataclass(frozen=True, slots=True)

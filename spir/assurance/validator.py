@@ -68,5 +68,5 @@ def _run(check: Check, examined: Examination) -> Iterator[Finding]:
             decided=False,
         )
     if examined.dropped:
-        text = f"{examined.dropped} requests did not show in the engine what they were to show; they are left out"
+        text = f"{examined.dropped} of the requests did not show in the engine what they should; they are left out"
         yield Finding(check.id, Severity.NOTE, text, decided=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from spir.assurance.checks.examination import Claim, Examination
@@ -21,6 +21,11 @@ __all__ = ["let_through", "uncovered"]
 
 OPERATION = (VERB, TYPE, CATEGORY)
 
+# So many permits that lack something are told apart by what is left over.
+TOLD_APART = 50
+# So many are replayed, each of them; of more, so many of each finding until one is shown.
+REPLAYED, TRIED = 500, 4
+
 
 @dataclass(frozen=True, slots=True)
 class Lack:
@@ -34,23 +39,51 @@ class Lack:
 
 
 def uncovered(examined: Examination) -> Iterator[Finding]:
-    lacks = [lack for permit in examined.each(examined.of(Kind.PERMIT)) for lack in _lacks(examined, permit)]
-    for group in examined.each(_groups(examined, lacks)):
-        shown = [(lack, one) for lack in group if (one := examined.shown(lack.box, _claim(lack))) is not None]
+    covered_by_one = {layer: _covered_by_one(examined, layer) for layer in Layer}
+    lacks = [
+        lack
+        for permit in examined.each(examined.of(Kind.PERMIT))
+        for layer in examined.layers_above(permit)
+        if id(permit) not in covered_by_one[layer]
+        for lack in _lacks(examined, permit, layer)
+    ]
+    every = len(lacks) <= REPLAYED
+    for region, group in examined.each(_groups(examined, lacks)):
+        shown = list(_shown(examined, group, every))
         if shown:
-            yield _finding(examined, [lack for lack, _ in shown], shown[0][1])
+            kept = [lack for lack, _ in shown] if every else group
+            yield _finding(examined, kept, region if len(group) > 1 else group[0].box, shown[0][1])
 
 
-def _lacks(examined: Examination, permit: Rule) -> Iterator[Lack]:
-    granted = examined.region(permit)
-    for layer in examined.layers_above(permit) if granted else ():
-        here = list(commons(granted, _stated(examined, layer)))
-        near = [rule for rule in _covers(examined, layer) if any(commons(tuple(here), examined.region(rule)))]
-        boxes = [box for rule in near for box in examined.region(rule) or ()]
-        left = [found.rest for found in (covered(box, boxes) for box in here) if found.whole is False]
-        if left and left[0] is not None:
-            everywhere = all(covered(box, tuple(here)).whole for box in granted or ())
-            yield Lack(permit, layer, tuple(near), left[0], everywhere and not near)
+def _shown(examined: Examination, group: Sequence[Lack], every: bool) -> Iterator[tuple[Lack, Counterexample]]:
+    for lack in group if every else group[:TRIED]:
+        shown = examined.shown(lack.box, _claim(lack))
+        if shown is not None:
+            yield lack, shown
+            if not every:
+                return
+
+
+def _covered_by_one(examined: Examination, layer: Layer) -> frozenset[int]:
+    """Permits all of whose requests a single rule of the layer grants or delegates: most of them, and quickly told."""
+    permits, index = examined.index(Kind.PERMIT)
+    found = (index.inside(examined.region(rule)) for rule in examined.each(_covers(examined, layer)))
+    return frozenset(id(permits[place]) for places in found for place in places)
+
+
+def _lacks(examined: Examination, permit: Rule, layer: Layer) -> Iterator[Lack]:
+    granted = examined.region(permit) or ()
+    here = tuple(commons(granted, _stated(examined, layer)))
+    rules, index = examined.index(Kind.PERMIT, Kind.DELEGATE)
+    undecided = any(examined.region(rule) is None for rule in _covers(examined, layer))
+    near = [rules[place] for place in index.meeting(here) if rules[place].layer is layer]
+    boxes = [box for rule in near for box in examined.region(rule) or ()]
+    for box in here:
+        left = covered(box, boxes)
+        if left.whole is False and left.rest is not None:
+            everywhere = all(covered(each, here).whole for each in granted)
+            yield Lack(permit, layer, tuple(near), left.rest, everywhere and not near and not undecided)
+            return
 
 
 def let_through(examined: Examination, layer: Layer, box: Box) -> Iterator[Box]:
@@ -81,17 +114,25 @@ def _claim(lack: Lack) -> Claim:
     return claim
 
 
-def _groups(examined: Examination, lacks: list[Lack]) -> list[list[Lack]]:
-    """By layer, the rules that cover a part, and what of the rest these speak about."""
-    found: dict[object, list[Lack]] = {}
+def _groups(examined: Examination, lacks: list[Lack]) -> list[tuple[Box, list[Lack]]]:
+    """By layer, and what of the rest its rules speak about; of very many by operation."""
+    found: dict[object, tuple[Box, list[Lack]]] = {}
     for lack in lacks:
-        key = (lack.layer, lack.whole, tuple(map(id, lack.covers)), frozenset(_seen(examined, lack).domains.items()))
-        found.setdefault(key, []).append(lack)
+        seen = _by_operation(lack) if len(lacks) > TOLD_APART else _seen(examined, lack)
+        covers = () if len(lacks) > TOLD_APART else tuple(map(id, lack.covers))
+        found.setdefault((lack.layer, lack.whole, covers, seen), (seen, []))[1].append(lack)
     return list(found.values())
+
+
+def _by_operation(lack: Lack) -> Box:
+    """What is said of the operation alone."""
+    return Box(lack.box.world, {name: domain for name, domain in lack.box.domains.items() if name in OPERATION})
 
 
 def _seen(examined: Examination, lack: Lack) -> Box:
     """What is left over, as the layer sees it; the operations, where nothing of the layer is about it."""
+    if not lack.covers:
+        return _by_operation(lack)
     about: set[Variable] = {
         variable for rule in lack.covers for box in examined.acts(rule) or () for variable in box.domains
     }
@@ -99,7 +140,7 @@ def _seen(examined: Examination, lack: Lack) -> Box:
     return Box(lack.box.world, {variable: domain for variable, domain in lack.box.domains.items() if variable in about})
 
 
-def _finding(examined: Examination, group: list[Lack], shown: Counterexample) -> Finding:
+def _finding(examined: Examination, group: Sequence[Lack], region: Box, shown: Counterexample) -> Finding:
     first, permits = group[0], [lack.permit for lack in group]
     layer = first.layer.label
     if first.whole:
@@ -107,7 +148,7 @@ def _finding(examined: Examination, group: list[Lack], shown: Counterexample) ->
     else:
         text = f"the {layer} layer neither permits nor delegates a part of what {names(permits)} grants"
     mend = f"narrow {names(permits)} to what the {layer} layer delegates, or have it delegate more"
-    box = first.box if len(group) == 1 else _seen(examined, first)
-    policies = tuple(Named.of(rule) for rule in (*first.covers, *permits))
+    covers = first.covers if all(lack.covers == first.covers for lack in group) else ()
+    policies = tuple(Named.of(rule) for rule in (*covers, *permits))
     severity = Severity.ERROR if first.whole else Severity.WARNING
-    return Finding(examined.check, severity, text, policies, examined.words(box), shown, mend, len(group))
+    return Finding(examined.check, severity, text, policies, examined.words(region), shown, mend, len(group))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from spir.assurance.checks.examination import Examination
-from spir.assurance.checks.extent import within
 from spir.assurance.checks.grouping import Pair, findings, names
 from spir.assurance.checks.restraint import restraints, stops
 from spir.assurance.finding import Finding, Severity
+from spir.assurance.proof.pairs import Index
 from spir.engine.ruleset import Rule
 from spir.model.policy import Kind
 
@@ -32,6 +32,7 @@ def conflict(examined: Examination) -> Iterator[Finding]:
 
     *Mend:* say in the permit whom it is not for, or take out one of the two.
     """
+    exceptions = _exceptions(examined)
     errors: list[Pair] = []
     warnings: list[Pair] = []
     notes: list[Pair] = []
@@ -39,12 +40,21 @@ def conflict(examined: Examination) -> Iterator[Finding]:
         if found.whole:
             errors.append(found.pair)
         elif found.by is Kind.DENY:
-            deny, permit = found.pair.upper, found.pair.lower
-            inside = within(examined.region(deny), examined.region(permit))
+            inside = id(found.pair.upper) in exceptions[id(found.pair.lower)]
             (notes if inside else warnings).append(found.pair)
     yield from findings(examined, Severity.ERROR, errors, stops, _never)
     yield from findings(examined, Severity.WARNING, warnings, stops, _partly)
     yield from findings(examined, Severity.NOTE, notes, stops, _except)
+
+
+def _exceptions(examined: Examination) -> Mapping[int, frozenset[int]]:
+    """Of each permit the denies whose region lies within its own, by identity."""
+    denies = examined.of(Kind.DENY)
+    index = Index.of([examined.region(rule) for rule in denies])
+    return {
+        id(permit): frozenset(id(denies[place]) for place in index.inside(examined.region(permit)))
+        for permit in examined.each(examined.of(Kind.PERMIT))
+    }
 
 
 def _never(rule: Rule, permits: Sequence[Rule]) -> tuple[str, str]:

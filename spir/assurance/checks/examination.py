@@ -15,7 +15,8 @@ from typing import TypeAlias, TypeVar
 from spir.assurance.checks.wording import words
 from spir.assurance.finding import Counterexample
 from spir.assurance.proof.box import Box, boxes
-from spir.assurance.proof.domain import Line, interval, micros
+from spir.assurance.proof.domain import Domain, Line, interval, micros, under
+from spir.assurance.proof.pairs import Index
 from spir.assurance.proof.scope import reach, region, stopped
 from spir.assurance.proof.terms import CLOCK, ORGANIZATION, Statement, every
 from spir.assurance.proof.truth import reading
@@ -73,13 +74,16 @@ class Examination:
     check: str = ""
     dropped: int = 0
     world: World = field(init=False)
-    _jurisdictions: tuple[str, ...] = ()
+    _jurisdictions: dict[Domain, str] = field(default_factory=dict)
     _regions: dict[int, Boxes] = field(default_factory=dict)
     _acts: dict[int, Boxes] = field(default_factory=dict)
+    _indexes: dict[tuple[Kind, ...], tuple[list[Rule], Index]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.world = World(self.vocabulary, self.rules.site, self.at)
-        self._jurisdictions = tuple(sorted({found.jurisdiction for found in self.rules.sets}))
+        universe = self.world.universe(ORGANIZATION)
+        paths = {found.jurisdiction for found in self.rules.sets} - {""}
+        self._jurisdictions = {under(path) & universe: path for path in sorted(paths)}
 
     # -- rules --
 
@@ -109,6 +113,14 @@ class Examination:
             unless = negation(reading(rule.policy.when, self.world).false, self.world)
             return self.boxes(every((reach(rule, self.world), unless)))
         return self.region(rule)
+
+    def index(self, *kinds: Kind) -> tuple[list[Rule], Index]:
+        """The rules of these kinds, and by their places what they do (`acts`)."""
+        found = self._indexes.get(kinds)
+        if found is None:
+            rules = self.of(*kinds)
+            found = self._indexes[kinds] = (rules, Index.of([self.acts(rule) for rule in rules]))
+        return found
 
     def boxes(self, statement: Statement) -> Boxes:
         return boxes(statement, self.world)

@@ -1,9 +1,10 @@
 """Pairs of rules made into findings: one for an upper rule and what it sees of each lower one.
 
-A prohibition that meets a hundred permits is one finding with a hundred
-policies, unless it meets them in different places: what of the common requests
-the upper rule speaks about is what tells groups apart. Every pair that is named
-was shown by the engine; of very many pairs one for each group was.
+A prohibition that meets a few permits is a finding for each region in which it
+meets them: what of the common requests the upper rule speaks about is what
+tells regions apart. One that meets many is one finding that names them all.
+Every pair that is named was shown by the engine; of very many pairs one for
+each finding was.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from spir.assurance.checks.examination import Claim, Examination
+from spir.assurance.checks.extent import commons
 from spir.assurance.finding import Counterexample, Finding, Named, Severity
 from spir.assurance.proof.box import Box
 from spir.assurance.proof.terms import Variable
@@ -20,8 +22,10 @@ from spir.engine.ruleset import Rule
 
 __all__ = ["Pair", "Words", "findings", "names"]
 
-# So many pairs of one check are replayed, each of them; of more, one for each group.
-REPLAYED = 2000
+# So many pairs of one upper rule are told apart by region; of more, there is one finding.
+TOLD_APART = 12
+# So many pairs of one check are replayed, each of them; of more, so many of each finding until one is shown.
+REPLAYED, TRIED = 500, 4
 
 # What is found and how to mend it, of an upper rule and those below.
 Words: TypeAlias = Callable[[Rule, Sequence[Rule]], tuple[str, str]]
@@ -29,11 +33,11 @@ Words: TypeAlias = Callable[[Rule, Sequence[Rule]], tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """`box` holds requests that both are about."""
+    """Two rules that meet. `box` holds requests that show it, where not all that they have in common do."""
 
     upper: Rule
     lower: Rule
-    box: Box
+    box: Box | None = None
 
 
 Group: TypeAlias = list[Pair]
@@ -48,31 +52,49 @@ def findings(
 ) -> Iterator[Finding]:
     """One for each group of which a pair could be shown."""
     found = list(pairs)
-    for group in examined.each(_groups(examined, found)):
-        shown = list(_shown(examined, group, claim, every=len(found) <= REPLAYED))
+    every = len(found) <= REPLAYED
+    for group in examined.each(list(_groups(examined, found))):
+        shown = list(_shown(examined, group, claim, every))
         if shown:
-            kept = [pair for pair, _ in shown] if len(found) <= REPLAYED else group
+            kept = [pair for pair, _ in shown] if every else group
             yield _finding(examined, severity, kept, shown[0][1], words)
+
+
+def _box(examined: Examination, pair: Pair) -> Box:
+    """Requests that both are about."""
+    return pair.box or next(commons(examined.acts(pair.lower), examined.acts(pair.upper)))
 
 
 def _shown(
     examined: Examination, group: Group, claim: Callable[[Pair], Claim], every: bool
 ) -> Iterator[tuple[Pair, Counterexample]]:
-    for pair in group:
-        shown = examined.shown(pair.box, claim(pair))
+    for pair in group if every else group[:TRIED]:
+        shown = examined.shown(_box(examined, pair), claim(pair))
         if shown is not None:
             yield pair, shown
             if not every:
                 return
 
 
-def _groups(examined: Examination, pairs: Iterable[Pair]) -> list[Group]:
-    found: dict[tuple[int, frozenset[object]], Group] = {}
+def _groups(examined: Examination, pairs: Iterable[Pair]) -> Iterator[Group]:
+    of_one: dict[int, Group] = {}
     for pair in pairs:
-        about = _about(examined, pair.upper)
-        seen = frozenset((variable, domain) for variable, domain in pair.box.domains.items() if variable in about)
-        found.setdefault((id(pair.upper), seen), []).append(pair)
-    return list(found.values())
+        of_one.setdefault(id(pair.upper), []).append(pair)
+    for group in of_one.values():
+        if len(group) > TOLD_APART:
+            yield group
+        else:
+            yield from _by_region(examined, group)
+
+
+def _by_region(examined: Examination, group: Group) -> Iterable[Group]:
+    about = _about(examined, group[0].upper)
+    found: dict[frozenset[object], Group] = {}
+    for pair in group:
+        domains = _box(examined, pair).domains.items()
+        seen = frozenset((variable, domain) for variable, domain in domains if variable in about)
+        found.setdefault(seen, []).append(pair)
+    return found.values()
 
 
 def _about(examined: Examination, rule: Rule) -> frozenset[Variable]:
@@ -81,15 +103,22 @@ def _about(examined: Examination, rule: Rule) -> frozenset[Variable]:
 
 
 def _finding(examined: Examination, severity: Severity, group: Group, shown: Counterexample, words: Words) -> Finding:
-    upper, first = group[0].upper, group[0].box
-    lowers = [pair.lower for pair in group]
+    upper, lowers = group[0].upper, [pair.lower for pair in group]
     text, mend = words(upper, lowers)
-    if len(group) > 1:
-        about = _about(examined, upper)
-        kept = {variable: domain for variable, domain in first.domains.items() if variable in about}
-        first = Box(first.world, kept)
     policies = (Named.of(upper), *map(Named.of, lowers))
-    return Finding(examined.check, severity, text, policies, examined.words(first), shown, mend, len(group))
+    region = examined.words(_region(examined, group))
+    return Finding(examined.check, severity, text, policies, region, shown, mend, len(group))
+
+
+def _region(examined: Examination, group: Group) -> Box:
+    """What all pairs of a group have in common, as the upper rule sees it."""
+    first = _box(examined, group[0])
+    if len(group) == 1:
+        return first
+    if len(group) > TOLD_APART:
+        return (examined.acts(group[0].upper) or (first,))[0]
+    about = _about(examined, group[0].upper)
+    return Box(first.world, {variable: domain for variable, domain in first.domains.items() if variable in about})
 
 
 def names(rules: Sequence[Rule], most: int = 3) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from spir.assurance.checks.examination import Claim, Examination
-from spir.assurance.checks.extent import commons, within
 from spir.assurance.checks.grouping import Pair
 from spir.engine.ruleset import Rule
 from spir.model.decision import Decision
@@ -29,16 +28,14 @@ class Restraint:
 
 def restraints(examined: Examination, concerns: Callable[[Rule, Rule], bool]) -> Iterator[Restraint]:
     """Of the denies and requires and the permits that `concerns` says, those that meet."""
-    permits = examined.of(Kind.PERMIT)
+    permits, index = examined.index(Kind.PERMIT)
     for rule in examined.each(examined.of(Kind.DENY, Kind.REQUIRE)):
         acts = examined.acts(rule)
-        if not acts or not examined.region(rule):
+        if not examined.region(rule):
             continue  # it can never hold: the check `dead` says so
-        for permit in permits:
-            if concerns(rule, permit):
-                box = next(commons(examined.region(permit), acts), None)
-                if box is not None:
-                    yield Restraint(Pair(rule, permit, box), within(examined.region(permit), acts))
+        met = [place for place in index.meeting(acts) if concerns(rule, permits[place])]
+        inside = set(index.inside(acts)) if met else set()
+        yield from (Restraint(Pair(rule, permits[place]), place in inside) for place in met)
 
 
 def stops(pair: Pair) -> Claim:

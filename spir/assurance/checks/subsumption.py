@@ -13,7 +13,7 @@ from spir.engine.ruleset import Rule
 from spir.model.decision import Decision
 from spir.model.policy import Emergency, Kind, Layer
 
-__all__ = ["subsumption"]
+__all__ = ["replaces", "subsumption"]
 
 
 def subsumption(examined: Examination) -> Iterator[Finding]:
@@ -33,23 +33,19 @@ def subsumption(examined: Examination) -> Iterator[Finding]:
 
 
 def _pairs(examined: Examination) -> Iterator[Pair]:
-    order = {id(rule): number for number, rule in enumerate(examined.rules.every)}
     for kind in Kind:
-        rules = [rule for rule in examined.of(kind) if examined.region(rule) and examined.acts(rule)]
-        for wide in examined.each(rules):
-            for narrow in rules:
-                if narrow is wide or not _replaces(wide, narrow) or not _inside(examined, narrow, wide):
+        rules, index = examined.index(kind)
+        for number, wide in enumerate(examined.each(rules)):
+            for place in index.inside(examined.acts(wide)) if examined.region(wide) else ():
+                narrow = rules[place]
+                if place == number or not replaces(wide, narrow) or not examined.region(narrow):
                     continue
-                twin = _replaces(narrow, wide) and _inside(examined, wide, narrow)
-                if not twin or order[id(wide)] < order[id(narrow)]:
-                    yield Pair(wide, narrow, (examined.acts(narrow) or ())[0])
+                twin = replaces(narrow, wide) and within(examined.acts(wide), examined.acts(narrow))
+                if not twin or number < place:
+                    yield Pair(wide, narrow)
 
 
-def _inside(examined: Examination, narrow: Rule, wide: Rule) -> bool:
-    return within(examined.acts(narrow), examined.acts(wide))
-
-
-def _replaces(wide: Rule, narrow: Rule) -> bool:
+def replaces(wide: Rule, narrow: Rule) -> bool:
     """Whether the one does what the other does, where both apply."""
     if wide.policy.kind in (Kind.PERMIT, Kind.DELEGATE):
         lowest = wide.policy.kind is Kind.PERMIT and narrow.layer is Layer.INSTITUTION

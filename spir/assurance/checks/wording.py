@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from spir.assurance.proof.box import Box
-from spir.assurance.proof.domain import Choice, Domain, under
+from spir.assurance.proof.domain import Choice, Domain
 from spir.assurance.proof.scope import CATEGORY, TYPE, VERB
 from spir.assurance.proof.terms import ORGANIZATION
-from spir.assurance.proof.world import World
 
 __all__ = ["words"]
 
@@ -18,14 +17,15 @@ SHOWN = 4
 OPERATION = (VERB, TYPE, CATEGORY)
 
 
-def words(box: Box, jurisdictions: Iterable[str] = ()) -> str:
-    """As in `read:report, where role is intern and sensitivity 1 to 2, in cn/zj`."""
+def words(box: Box, places: Mapping[Domain, str]) -> str:
+    """As in `read:report, role is intern, sensitivity 1 to 2, in cn/zj`. `places` are known jurisdictions."""
     said = {name: domain for name, domain in box.domains.items() if name not in (*OPERATION, ORGANIZATION)}
     rest = {name: _possible(domain, box.world.universe(name)) for name, domain in said.items()}
     parts = [_operation(box), Box(box.world, rest, box.relations).words()]
     organization = box.domains.get(ORGANIZATION)
     if organization is not None:
-        parts.append(_within(organization, box.world, jurisdictions))
+        known = places.get(organization)
+        parts.append(organization.words("organization") if known is None else f"in {known}")
     return ", ".join(part for part in parts if part)
 
 
@@ -56,10 +56,3 @@ def _names(domain: Domain | None) -> str:
         return "*"
     names = sorted(map(str, domain.values))
     return "/".join(names) if len(names) <= SHOWN else f"({len(names)} of them)"
-
-
-def _within(domain: Domain, world: World, jurisdictions: Iterable[str]) -> str:
-    for path in jurisdictions:
-        if path and under(path) & world.universe(ORGANIZATION) == domain:
-            return f"in {path}"
-    return domain.words("organization")
