@@ -28,9 +28,7 @@ from adapters.dicom.proxy import Destination, Peer, Proxy, ProxyConfig
 from adapters.dicom.status import Status
 from adapters.fhir.facade import Facade, FacadeConfig
 from adapters.fhir.upstream import UpstreamConfig
-from adapters.gates.approval import Approval
-from adapters.gates.policy_tests import PolicyTests
-from adapters.gates.validation import Validation
+from adapters.gates.every import gates_of
 from adapters.hl7v2.listener import Listener, ListenerConfig
 from adapters.hl7v2.source import Source
 from adapters.identity.directory import Directory
@@ -104,8 +102,7 @@ class Gateway:
         if getattr(adapters, "OWNER", "") != "spir-suite":
             raise Unavailable("another distribution has overwritten `adapters`", hint="run `spir doctor`")
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        gates = (PolicyTests(settings), Validation(settings), Approval(settings))
-        policies = Policies(settings, gates, compile_in_slices)
+        policies = Policies(settings, gates_of(settings), compile_in_slices)
         documents = policies.load().documents
         journal = Journal.open(settings.data)
         store = Embedded.open(

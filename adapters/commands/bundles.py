@@ -20,7 +20,9 @@ from adapters.bundles import (
     write_whole,
 )
 from adapters.commands.output import FINDING, OK, say
-from adapters.parts import rules_of
+from adapters.gates.candidate import Candidate
+from adapters.gates.every import gates_of
+from adapters.parts import directory_of, rules_of
 from adapters.settings import Settings, load
 from spir.bundle import Bundle, built, newer
 from spir.embed import collect, default_vocabulary, library_templates
@@ -105,8 +107,12 @@ def _readable(settings: Settings, source: Source) -> None:
     documents = read_documents(source.documents, vocabulary_text=default_vocabulary(), templates=library_templates())
     documents.check_templates(datetime.now(UTC))
     source.check(documents.fingerprint)
-    if not rules_of(settings, documents).layers(settings.site.organization):
+    rules = rules_of(settings, documents)
+    if not rules.layers(settings.site.organization):
         raise DocumentError(f"no document applies to `{settings.site.organization}`: everything would be denied")
+    candidate = Candidate(documents, rules, source, directory_of(settings))
+    for gate in gates_of(settings):
+        gate(candidate)
 
 
 def _named(paths: list[str]) -> Iterator[tuple[str, str]]:
