@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any as AnyThing
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from spir.assurance.proof.domain import Domain
 from spir.model.condition import Attribute, Call, Condition
@@ -44,19 +44,16 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(NamedTuple):
     """An attribute by its path; or, with `node`, something worked out of the request.
 
     A part of a condition taken as a whole has no path and the values True and False, and is absent where
     it is unknown although the attributes it needs are there. Where they are not, its value does not count.
+    (A tuple, for it is looked up in dictionaries more than anything else.)
     """
 
     path: str
     node: Condition | None = None
-
-    def __hash__(self) -> int:  # the parts remember their hashes
-        return hash(self.path) if self.node is None else hash(self.node)
 
 
 # The organisation that a request belongs to (`organization_of`); and its moment on the site's wall clock.
