@@ -32,7 +32,7 @@ from spir.language.document import Documents, read_documents
 from spir.model.policy import OperationPattern
 from spir.model.request import Entity
 
-__all__ = ["AT", "DEFECTS", "SITE", "Clean", "Defect", "Line", "judge", "read", "validated"]
+__all__ = ["AT", "DEFECTS", "NEVER", "SITE", "Clean", "Defect", "Line", "dead", "judge", "read", "validated"]
 
 AT = datetime(2026, 11, 22, 4, tzinfo=UTC)
 SITE = Site("cn/zj/hospital-a", ZoneInfo("Asia/Shanghai"))
@@ -234,23 +234,30 @@ def _ids(finding: Finding) -> frozenset[str]:
 # -- defects ---------------------------------------------------------------------------------
 
 
-def _dead(clean: Clean) -> Defect:
-    excluding = clean.drawn.choice(
-        (
-            ('subject.role == "nurse"', 'subject.role == "clerk"'),
-            ("resource.sensitivity >= 4", "resource.sensitivity < 4"),
-            ("subject.clearance > 1", "subject.clearance < 2"),
-            ("resource.department == subject.department", f'resource.department != "{SPARE}"'),
-            ('resource.patient.encounter_status == "planned"', 'resource.patient.encounter_status in ["finished"]'),
-            ("resource.owner == subject.id", 'resource.owner == "u1"', 'subject.id != "u1"'),
-            ('time.between("08:00", "12:00")', 'time.between("13:00", "18:00")'),
-            ("!has(subject.id)",),
-            ("has(resource.modality)", "!has(resource.modality)"),
-            ('resource.author.startsWith("dr.")', 'resource.author == "nurse.wu"'),
-            ("context.trust > 0.5 || context.trust < 0.25", "context.trust <= 0.5", "context.trust >= 0.25"),
-        )
-    )
-    return _alone("dead", "dead", Severity.ERROR, _spare("s-dead", clean, *excluding))
+# conditions that no request can meet
+NEVER: tuple[tuple[str, ...], ...] = (
+    ('subject.role == "nurse"', 'subject.role == "clerk"'),
+    ("resource.sensitivity >= 4", "resource.sensitivity < 4"),
+    ("subject.clearance > 1", "subject.clearance < 2"),
+    ("resource.department == subject.department", f'resource.department != "{SPARE}"'),
+    ('resource.patient.encounter_status == "planned"', 'resource.patient.encounter_status in ["finished"]'),
+    ("resource.owner == subject.id", 'resource.owner == "u1"', 'subject.id != "u1"'),
+    ('time.between("08:00", "12:00")', 'time.between("13:00", "18:00")'),
+    ("!has(subject.id)",),
+    ("subject.id in resource.patient.care_team", "!(subject.id in resource.patient.care_team)"),
+    ('ip.in("10.0.0.0/8")', 'ip.in("192.168.0.0/16")'),
+    ('context.now >= timestamp("2001-01-01T00:00:00Z")', 'context.now < timestamp("2000-01-01T00:00:00Z")'),
+    ("resource.sensitivity < subject.clearance", "subject.clearance <= 1"),
+    ("resource.owner < subject.id", "subject.id < resource.author", "resource.author == resource.owner"),
+    ('org.under(subject.organization, "cn/zj")', 'subject.organization == "us/ny"'),
+    ("has(resource.modality)", "!has(resource.modality)"),
+    ('resource.author.startsWith("dr.")', 'resource.author == "nurse.wu"'),
+    ("context.trust > 0.5 || context.trust < 0.25", "context.trust <= 0.5", "context.trust >= 0.25"),
+)
+
+
+def dead(clean: Clean, excluding: tuple[str, ...], id: str = "s-dead") -> Defect:
+    return _alone("dead", "dead", Severity.ERROR, _spare(id, clean, *excluding))
 
 
 def _over(clean: Clean) -> Defect:
@@ -328,13 +335,19 @@ def _gap(clean: Clean) -> Defect:
 
 
 def _shadowed(clean: Clean) -> Defect:
-    """Two denies, neither of which forbids all."""
+    """Two that stop a part each: denies, or a deny and a require of any layers."""
     victim = clean.victim("resource.sensitivity <=")
-    cell = victim.atoms[:1]
-    low = replace(victim, id="s-shade-low", effect="deny", atoms=(*cell, "resource.sensitivity <= 2"), more={})
-    high = replace(low, id="s-shade-high", atoms=(*cell, "resource.sensitivity >= 3"))
-    ids = frozenset((victim.id, low.id, high.id))
-    return Defect("shadowed", "shadowing", Severity.ERROR, (low, high), frozenset((victim.id,)), ids, _PARTS)
+    cell, elsewhere = victim.atoms[0], _elsewhere(victim)[0]
+    below = Line(
+        "s-shade-low", clean.drawn.choice(LAYERS), "deny", victim.operations, (cell, "resource.sensitivity <= 2")
+    )
+    if clean.drawn.random() < 0.5:
+        atoms, effect = (cell, "resource.sensitivity >= 3"), "deny"
+    else:
+        atoms, effect = (f"{elsewhere} || resource.sensitivity <= 2",), "require"
+    above = Line("s-shade-high", clean.drawn.choice(LAYERS), effect, victim.operations, atoms)
+    ids = frozenset((victim.id, below.id, above.id))
+    return Defect("shadowed", "shadowing", Severity.ERROR, (below, above), ids, ids, _PARTS)
 
 
 def _redundant(clean: Clean) -> Defect:
@@ -344,7 +357,7 @@ def _redundant(clean: Clean) -> Defect:
     low = replace(victim, id="s-twin-low", atoms=(*cell, "resource.sensitivity <= 2"))
     high = replace(victim, id="s-twin-high", atoms=(*cell, "resource.sensitivity >= 3", "resource.sensitivity <= 4"))
     ids = frozenset((victim.id, low.id, high.id))
-    return Defect("redundant", "redundancy", Severity.WARNING, (low, high), frozenset((victim.id,)), ids)
+    return Defect("redundant", "redundancy", Severity.WARNING, (low, high), ids, ids)
 
 
 _PARTS = frozenset(("conflict", "weakening", "shadowing", "redundancy"))
@@ -387,7 +400,7 @@ def _elsewhere_or(victim: Line) -> tuple[str, ...]:
 
 
 DEFECTS: Mapping[str, Callable[[Clean], Defect]] = {
-    "dead": _dead,
+    "dead": lambda clean: dead(clean, clean.drawn.choice(NEVER)),
     "over": _over,
     "conflict": _conflict("denied", Severity.ERROR, _cell),
     "conflict in part": _conflict("partly-denied", Severity.WARNING, _across),

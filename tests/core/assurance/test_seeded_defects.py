@@ -12,7 +12,7 @@ import pytest
 from spir.assurance.checks.registry import CHECKS
 from spir.assurance.finding import Finding, Named, Severity
 from spir.model.policy import Layer
-from tests.core.assurance.seeded import DEFECTS, Clean, Defect, judge, validated
+from tests.core.assurance.seeded import DEFECTS, NEVER, Clean, Defect, dead, judge, validated
 
 ROUNDS = int(os.environ.get("SPIR_SEEDED_ROUNDS", "3"))
 POLICIES = int(os.environ.get("SPIR_SEEDED_POLICIES", "120"))
@@ -49,6 +49,12 @@ def test_a_defect_alone_is_found_and_nothing_else(kind: str):
     assert judge((defect,), report.findings) == ([], [])
     shown = [one for one in report.findings if one.check == defect.check]
     assert all(one.region and one.mend for one in shown if one.policies and one.counterexample)
+
+
+def test_no_way_to_ask_for_what_cannot_be_is_overlooked():
+    clean = Clean(5, POLICIES)
+    hidden = tuple(dead(clean, atoms, f"s-dead-{number}") for number, atoms in enumerate(NEVER))
+    assert judge(hidden, validated(clean, hidden).findings) == ([], [])
 
 
 def test_there_is_a_defect_of_every_check():
