@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     _checking(commands)
     _authoring(commands)
     _roles(commands)
+    _templates(commands)
     _operations(commands)
     _audit(commands)
     _bundles(commands)
@@ -162,6 +163,27 @@ def _roles(commands: Commands) -> None:
     roles.add_argument(
         "--jurisdiction", default="", help="of the proposed document, as cn/zj/hospital-a (default: all)"
     )
+
+
+def _templates(commands: Commands) -> None:
+    template = _group(commands, "template", "policies with parameters")
+    for name, run, help in (
+        ("list", "templates:listed", "list the templates that ship, and those of a site"),
+        ("show", "templates:show", "show what a template says and what it takes"),
+        ("new", "templates:new", "write a policy made from a template, to be changed"),
+    ):
+        command = _command(template, name, run, help)
+        command.add_argument("-p", "--policies", action="append", default=[], help="the site's own files or folders")
+        command.add_argument("--lang", default="en", choices=["en", "zh"], help="of titles and descriptions")
+        if name != "list":
+            command.add_argument("id", help="template_id")
+        if name == "show":
+            command.add_argument("--key", action="append", default=[], help="public key that must have signed it")
+        if name == "new":
+            command.add_argument("--as", dest="policy", default="", metavar="ID", help="the policy's id")
+    sign = _command(template, "sign", "templates:sign", "write a template's digest and a signature into its file")
+    sign.add_argument("file")
+    sign.add_argument("--key", required=True, help="private key (PEM); made, with its .pub, if there is none")
 
 
 def _operations(commands: Commands) -> None:

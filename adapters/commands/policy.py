@@ -32,7 +32,7 @@ PURPOSES = {
     "PolicySet": "policies of one layer: permit, deny, require, delegate, oblige",
     "PermissionMap": "permissions and events of one system, and what they grant or do in another",
     "Vocabulary": "verbs, types, attributes and short names that a site adds",
-    "Template": "a policy with parameters, to be made many times",
+    "Template": "a policy with parameters, made many times; `spir template list`",
     "PolicyTest": "cases with their expected decisions, for `spir test`",
 }
 
