@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -65,6 +66,7 @@ def _moments(node: Condition, now: datetime, zone: tzinfo, resolve: Resolve) -> 
                 yield from _moments(child, now, zone, resolve)
 
 
+@lru_cache(maxsize=4096)
 def looks_at_clock(node: Condition) -> bool:
     """Whether its value depends on the time it is asked at."""
     return any(part == NOW or (isinstance(part, Call) and _has_clock(part.function)) for part in nodes(node))

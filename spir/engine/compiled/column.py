@@ -8,7 +8,8 @@ any number of values without any of them being remembered.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Generator, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +17,7 @@ from spir.engine.attributes import is_deferred
 from spir.engine.compiled.marks import Mark, Stake, mark, plain, together
 from spir.engine.compiled.masks import united
 from spir.engine.compiled.parts import Outcome
-from spir.model.condition import FALSE
+from spir.model.condition import FALSE, Attribute, Compare, Condition, Literal, Not
 from spir.model.value import Lack, Value, Why
 
 __all__ = ["Column", "columned"]
@@ -30,6 +31,7 @@ class Column:
 
     `texts` holds the marks of the texts that policies name, `stranger` is that
     of any other text; they are all there is to texts if the column is `textual`.
+    `usual` is the type that most values have, as far as the policies tell.
     `marks` holds what is remembered of other values, by type; `of` finds out
     what is not there. `absent` is the mark for a request without the attribute,
     by what the request defers.
@@ -39,6 +41,7 @@ class Column:
         self.path = path
         self.everyone = united(stake.everyone for stake in (*indexed, *loose))
         self.textual = not loose
+        self.usual: type = str if self.textual else _usual(loose)
         self.texts, self.stranger = index.texts, index.stranger
         self.marks: dict[type, dict[Any, Mark]] = {kind: _ByValue(self) for kind in _KEPT}
         self.absent = _ByDeferral(self)
@@ -186,6 +189,21 @@ class _Index:
 
 
 _KEPT = (str, int, bool, float, tuple)
+
+
+def _usual(stakes: list[Stake]) -> type:
+    """The type of the constants that most parts compare with; those that stand for themselves are bools."""
+    found = Counter(kind for stake in stakes for kind in _constants(stake.part.condition))
+    return found.most_common(1)[0][0] if found else str
+
+
+def _constants(condition: Condition) -> Iterator[type]:
+    match condition:
+        case Compare(_, Attribute(), Literal(value)) | Compare(_, Literal(value), Attribute()):
+            kinds = {type(member) for member in value} if isinstance(value, tuple) else {type(value)}
+            yield from kinds & {str, int, bool, float}
+        case Attribute() | Not(Attribute()):
+            yield bool
 
 
 def _is_plain(value: Value) -> bool:

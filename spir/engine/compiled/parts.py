@@ -163,10 +163,10 @@ def _is_comparison(condition: Condition) -> bool:
 def _written(condition: Condition, path: str) -> Callable[[Any], bool]:
     draft = Draft()
     try:
-        body = f"def made(a0):\n    return {written(condition, {path: 'a0'}, draft)}"
+        answer = written(condition, {path: "a0"}, draft)
     except Unwritable:
         return _never
-    return made(body, draft.constants)
+    return made("a0", [f"return {answer}"], draft.constants)
 
 
 def _never(value: Value) -> bool:

@@ -33,9 +33,10 @@ MAX_OUTCOMES = 256
 class Question:
     """A part in its bucket: for whom it is asked, how, and the mark of each answer."""
 
-    __slots__ = ("ask", "everyone", "marks")
+    __slots__ = ("ask", "everyone", "marks", "part")
 
     def __init__(self, stake: Stake, ask: Ask, doubtful: int) -> None:
+        self.part = stake.part
         self.everyone = stake.everyone
         self.ask = ask
         self.marks = _ByAnswer(stake, doubtful)
@@ -78,8 +79,7 @@ def asking(part: Part, facts: Facts, zone: ZoneInfo) -> Ask:
         missing = " or ".join(f"{name}.__class__ is {unknown}" for name in names.values()) or "False"
         lines += [f"if {missing}: {unsure}", "try:", f"    return {answer}"]
         lines += [f"except {draft.constant(Invalid)}:", f"    {unsure}"]
-    body = "\n".join(f"    {line}" for line in lines)
-    return made(f"def made(request, view, at):\n{body}", draft.constants)
+    return made("request, view, at", lines, draft.constants)
 
 
 def _read(path: str, name: str, reads: Reads, facts: Facts) -> list[str]:

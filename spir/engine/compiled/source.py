@@ -2,7 +2,7 @@
 
 The text of a function says only how a condition is built: its operators and
 the number of its constants. Constants, names of attributes and functions come
-in as globals of the function, so nothing that an author or a stranger has
+in as members of an argument, so nothing that an author or a stranger has
 written is ever a part of what Python compiles, and conditions of one build
 are compiled once.
 
@@ -14,7 +14,7 @@ the caller then asks the interpreter, which knows what else it can mean.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import tzinfo
 from functools import lru_cache
 from types import CodeType, FunctionType, MappingProxyType
@@ -47,6 +47,7 @@ __all__ = ["Draft", "Unwritable", "made", "written"]
 _BUILTINS = MappingProxyType(
     {name: getattr(builtins, name) for name in ("all", "any", "bool", "bytes", "float", "int", "str", "tuple")}
 )
+_GLOBALS: dict[str, Any] = {"__builtins__": _BUILTINS}
 
 # Python's own parser takes fewer nested brackets than our trees may have levels.
 MAX_DEPTH = 24
@@ -57,25 +58,23 @@ class Unwritable(Exception):
 
 
 class Draft:
-    """The constants of a function in the making; each gets a name of the fixed scheme k0, k1 ..."""
+    """The constants of a function in the making: the members of `K`, its last argument."""
 
     def __init__(self) -> None:
         self.constants: list[Any] = []
 
     def constant(self, value: Any) -> str:
         self.constants.append(value)
-        return f"k{len(self.constants) - 1}"
+        return f"K[{len(self.constants) - 1}]"
 
 
-def made(body: str, constants: list[Any]) -> Callable[..., Any]:
-    """The function that `body` defines, with k0, k1 ... standing for the constants.
+def made(arguments: str, lines: Iterable[str], constants: Iterable[Any]) -> Callable[..., Any]:
+    """The function of these arguments and lines, with K[0], K[1] ... standing for the constants.
 
-    They are its globals. Each function has a copy of the code: Python keeps in
-    it where it found them, and functions of one build would keep missing each
-    other's.
+    All functions of one build share its code, so that it is where the processor looks for it.
     """
-    names: dict[str, Any] = {f"k{number}": value for number, value in enumerate(constants)}
-    return FunctionType(_code(body).replace(), {"__builtins__": _BUILTINS, **names})
+    body = "\n".join(f"    {line}" for line in lines)
+    return FunctionType(_code(f"def made({arguments}, K):\n{body}"), _GLOBALS, argdefs=(tuple(constants),))
 
 
 @lru_cache(maxsize=4096)

@@ -27,7 +27,7 @@ from tests.given import NOON
 WORDS = re.compile(
     r"(def|made|request|view|at|live|if|else|elif|try|except|return|is|in|not|and|or|for|None|True|False"
     r"|__class__|str|int|bool|float|tuple|any|all|context|subject|resource|action|properties|name|type|id|get"
-    r"|deferred|doubt|e|v|[kagex]\d+|\d+)$"
+    r"|deferred|doubt|e|v|K|[agex]\d+|\d+)$"
 )
 
 HOSTILE = (
@@ -136,7 +136,7 @@ def test_conditions_of_one_build_are_compiled_once(sources: list[str]) -> None:
 
 
 def test_generated_functions_have_no_way_to_the_world() -> None:
-    function = made("def made(a0):\n    return __import__('os')", [])
+    function = made("a0", ["return __import__('os')"], [])
     with pytest.raises(NameError):
         function(1)
 
@@ -152,7 +152,7 @@ def test_deep_conditions_are_written_or_left_to_the_interpreter(depth: int) -> N
             written(condition, {"subject.a": "a0"}, draft)
     else:
         text = written(condition, {"subject.a": "a0"}, draft)
-        ask = made(f"def made(a0):\n    return {text}", draft.constants)
+        ask = made("a0", [f"return {text}"], draft.constants)
         assert ask(1) is (depth % 2 == 0)
     rules = rules_of(condition)
     request = Request.build(Entity("person", "x", {"a": 1}), "search:imaging")
@@ -180,7 +180,7 @@ def test_a_written_condition_is_right_or_says_that_it_does_not_know(
     condition: Condition, values: tuple[Any, ...], expected: Any
 ) -> None:
     draft = Draft()
-    ask = made(f"def made(a0):\n    return {written(condition, {'a': 'a0'}, draft)}", draft.constants)
+    ask = made("a0", [f"return {written(condition, {'a': 'a0'}, draft)}"], draft.constants)
     if expected is Invalid:
         with pytest.raises(Invalid):
             ask(*values)
