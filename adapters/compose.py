@@ -210,7 +210,7 @@ class Gateway:
         match item:
             case Record(AuditEvent(request=Request() as asked) as event):
                 request = with_facts(self.rules, asked, self.store.facts.snapshot, event.time)
-                return Record(replace(event, request=request))
+                return item if request is asked else Record(replace(event, request=request))
             case _:
                 return item
 
