@@ -135,9 +135,9 @@ class Library:
 
     def __init__(self, vocabulary_text: str, templates: Mapping[str, str] = NO_TEXTS) -> None:
         self._vocabulary_text = vocabulary_text
-        self._templates = templates
         self._vocabulary: tuple[tuple[Form, ...], Vocabulary] | None = None
         self._files: dict[str, _File] = {}
+        self._shipped = _Shipped(templates)
 
     def read(self, files: Mapping[str, str]) -> Documents:
         """As `read_documents`."""
@@ -147,7 +147,7 @@ class Library:
         ]
         vocabulary = self._common(tuple(form for forms in added for form in forms))
         drafts = [self._draft(file, files[file], fresh.pop(file, None), vocabulary) for file in sorted(files)]
-        shelf = _Shelf(vocabulary, [one for draft in drafts for one in draft.templates], self._templates)
+        shelf = _Shelf(vocabulary, [one for draft in drafts for one in draft.templates], self._shipped)
         read = [_finished(draft, vocabulary, shelf) for draft in drafts]
         maps = tuple(found for file in read for found in file.maps)
         sets = (*(found for file in read for found in file.sets), *(found.policies for found in maps))
@@ -189,13 +189,33 @@ def _finished(draft: _Draft, vocabulary: Vocabulary, shelf: _Shelf) -> _File:
     return _File(draft.text, vocabulary, additions, draft.templates, sets, maps, tests, marks, tuple(making.found))
 
 
+class _Shipped:
+    """The templates that every site may use: read when they are named, and kept while vocabulary and text stay."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self.texts = texts
+        self._read: dict[str, tuple[str, Vocabulary, tuple[Template, ...]]] = {}
+
+    def read(self, id: str, vocabulary: Vocabulary) -> tuple[Template, ...]:
+        """All versions of one; none if there is no text of that id."""
+        if id not in self.texts:
+            return ()
+        text = self.texts[id]
+        known = self._read.get(id)
+        if known is None or known[0] != text or known[1] is not vocabulary:
+            forms = _of(_forms(text, f"the template {id}"), "Template")
+            found = tuple(one for one in (read_template(form, vocabulary) for form in forms) if one.id == id)
+            known = self._read[id] = text, vocabulary, found
+        return known[2]
+
+
 class _Shelf:
     """The templates of a site, and behind them those that every site may use, read when they are named."""
 
-    def __init__(self, vocabulary: Vocabulary, own: Iterable[Template], texts: Mapping[str, str]) -> None:
+    def __init__(self, vocabulary: Vocabulary, own: Iterable[Template], shipped: _Shipped) -> None:
         self.own = tuple(own)
         self._vocabulary = vocabulary
-        self._texts = texts
+        self._shipped = shipped
         self._by_id: dict[str, tuple[Template, ...]] = {}
         for one in self.own:
             self._add(one)
@@ -210,15 +230,11 @@ class _Shelf:
 
     def versions(self, id: str) -> tuple[Template, ...]:
         if id not in self._by_id:
-            self._by_id[id] = tuple(self._shipped(id)) if id in self._texts else ()
+            self._by_id[id] = self._shipped.read(id, self._vocabulary)
         return self._by_id[id]
 
-    def _shipped(self, id: str) -> Iterable[Template]:
-        forms = _of(_forms(self._texts[id], f"the template {id}"), "Template")
-        return (found for found in (read_template(form, self._vocabulary) for form in forms) if found.id == id)
-
     def names(self) -> Iterable[str]:
-        return {*(id for id, known in self._by_id.items() if known), *self._texts}
+        return {*(id for id, known in self._by_id.items() if known), *self._shipped.texts}
 
     def answers_as_before(self, used: Iterable[Found]) -> bool:
         return all(self._same(found) for found in used)
