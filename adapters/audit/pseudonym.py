@@ -69,11 +69,11 @@ DETAILS = frozenset(
         "ack acknowledgement address admitted ae_title answered application association attempts audit bundle bytes"
         " caused_by changes channel code completed control_id count destination doubts duplicate entries error event"
         " facility facts failed filter fingerprint format generation hidden instances interaction kind layer level"
-        " listener masked matched message messages method names narrowed notification obligations outcome peer"
-        " policy port previous priority problem protocol reason received records refused remaining removed repeated"
-        " request results returned revision rows seconds segments sent sequence series service shown size source"
-        " stage state status step studies suboperations trace trigger type unmet unseen version warnings what why"
-        " withheld"
+        " listener masked matched message messages method names narrowed newly_permits notification obligations outcome"
+        " peer policy port previous priority problem protocol reason received records refused remaining removed"
+        " repeated request results returned revision rows seconds segments sent sequence series service shown signer size"
+        " source stage state status step studies suboperations trace trigger type unmet unseen validation version warnings"
+        " what why withheld"
     )
 )
 

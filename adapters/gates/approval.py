@@ -11,6 +11,7 @@ none). What could not be decided, within `validate_seconds`, counts as permitted
 from __future__ import annotations
 
 import logging
+import textwrap
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -31,6 +32,7 @@ __all__ = ["Approval"]
 log = logging.getLogger("spir.policies")
 
 TOLD = 20  # regions in the trail
+WIDTH = 120  # characters of a text in it
 DENIED = "newly denied"  # what is not decided about denials is no reason for a signature
 
 
@@ -106,13 +108,18 @@ def _notes(found: Difference) -> list[Mapping[str, Any]]:
     changes = (*found.permitted, *filter(_owes_less, found.obliged))
     told: list[Mapping[str, Any]] = [
         {
-            "region": change.region,
+            "region": _lines(change.region),
             "policies": [policy.id for policy in change.policies],
-            "cause": change.cause,
+            "cause": _lines(change.cause),
             "request": change.request.to_json(),
             "at": change.at.isoformat(),
         }
         for change in changes[:TOLD]
     ]
     more = [{"more": len(changes) - TOLD}] if len(changes) > TOLD else []
-    return [*told, *more, *({"undecided": text} for text in found.undecided[:TOLD])]
+    return [*told, *more, *({"undecided": _lines(text)} for text in found.undecided[:TOLD])]
+
+
+def _lines(text: str) -> list[str]:
+    """The trail takes short texts."""
+    return textwrap.wrap(text, WIDTH)

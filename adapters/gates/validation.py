@@ -32,6 +32,7 @@ __all__ = ["Validation"]
 log = logging.getLogger("spir.policies")
 
 TOLD = 20  # findings in the trail
+WIDTH = 120  # characters of a text in it
 
 
 class Validation:
@@ -91,9 +92,9 @@ def _notes(found: Report) -> Mapping[str, Any]:
     counted = {severity.label: found.count(severity) for severity in Severity}
     return {
         **counted,
-        "findings": [_told(finding) for finding in found.at_least(Severity.WARNING)[:TOLD]],
+        "findings": [_told(finding)[:WIDTH] for finding in found.at_least(Severity.WARNING)[:TOLD]],
         "acknowledged": [
-            {"mark": one.finding.mark, "by": one.by.by, "until": one.by.until.isoformat()}
+            {"mark": one.finding.mark, "by": one.by.by[:WIDTH], "until": one.by.until.isoformat()}
             for one in found.acknowledged[:TOLD]
         ],
     }
