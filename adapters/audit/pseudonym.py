@@ -71,9 +71,9 @@ DETAILS = frozenset(
         " facility facts failed filter fingerprint format generation hidden instances interaction kind layer level"
         " listener masked matched message messages method names narrowed newly_permits notification obligations outcome"
         " peer policy port previous priority problem protocol reason received records refused remaining removed"
-        " repeated request results returned revision rows seconds segments sent sequence series service shown signer size"
-        " source stage state status step studies suboperations trace trigger type unmet unseen validation version warnings"
-        " what why withheld"
+        " repeated request results returned revision rows seconds segments sent sequence series service shown signer"
+        " size source stage state status step studies suboperations trace trigger type unmet unseen validation version"
+        " warnings what why withheld"
     )
 )
 
