@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters.cli import parser
-from spir.embed import default_vocabulary
+from spir.embed import default_vocabulary, library_templates
 from spir.language.document import read_documents
 
 HERE = Path(__file__).resolve().parent.parent
@@ -32,7 +32,7 @@ def documents() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "text"), documents(), ids=[name for name, _ in documents()])
 def test_the_documents_of_the_pages_load(name: str, text: str) -> None:
-    found = read_documents({f"{name}.yaml": text}, vocabulary_text=default_vocabulary())
+    found = read_documents({f"{name}.yaml": text}, vocabulary_text=default_vocabulary(), templates=library_templates())
     assert found.policy_sets or found.tests or "kind: Template" in text
 
 
