@@ -8,7 +8,7 @@ from adapters.web.bounds import Bounds
 __all__ = ["BOUNDS", "plain"]
 
 # Bodies may be long and slow: the facade itself says when one is late.
-BOUNDS = Bounds(arrival_seconds=10.0, with_body=False, keep_alive_seconds=5)
+BOUNDS = Bounds(arrival_seconds=10.0, with_body=False, keep_alive_seconds=5.0)
 
 _SAID = {
     400: ("Bad Request", "structure", "the HTTP request cannot be read"),

@@ -24,7 +24,7 @@ class Bounds:
     with_body: bool = True
     stalled_seconds: float = 30.0
     pace: int = 64 * 1024
-    keep_alive_seconds: int = 75
+    keep_alive_seconds: float = 75.0
     connections: int = 1000
     watch_seconds: float = 1.0
     patience: int = 5

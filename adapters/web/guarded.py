@@ -51,11 +51,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._whole: bytearray | None = None  # the body of a request that may be answered quickly
         self._since: float | None = self.loop.time()
+        self._idle: float | None = None
         self._stalled: tuple[float, int] | None = None  # since when, and what waited then
         if len(self.connections) > self.bounds.connections:
             self._refuse(503)
 
     def data_received(self, data: bytes) -> None:
+        self._idle = None
         self._head += len(data)
         super().data_received(data)
         # the parser gathers a header until it is complete, however long it is
@@ -65,12 +67,10 @@ class GuardedProtocol(HttpToolsProtocol):
     # -- what the parser finds -----------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._in_head = True
         self._head = 0
         self._since = self.loop.time()
-        if self._certificate:
-            self.scope["state"][CERTIFICATE] = self._certificate
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > self.bounds.headers:
@@ -81,7 +81,17 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.quick is not None and self._is_quick(self.quick):
             self._whole = bytearray()
         else:
-            super().on_headers_complete()
+            self._ordinary()
+
+    def _ordinary(self) -> None:
+        """uvicorn's way, with a scope, which it makes before the head is known."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.scope["headers"] = headers
+        if self._certificate:
+            self.scope["state"][CERTIFICATE] = self._certificate
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         if self._whole is None:
@@ -96,13 +106,22 @@ class GuardedProtocol(HttpToolsProtocol):
             body, self._whole = bytes(self._whole), None
             if self._answered(body):
                 return
-            super().on_headers_complete()
+            self._ordinary()
             super().on_body(body)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        """As uvicorn does, but for its timer: the clock that watches all connections sees who is idle."""
         self._one_write.flush()
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        else:
+            self._idle = self.loop.time()
 
     # -- requests that are answered without a task ---------------------------------------------
 
@@ -146,9 +165,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refuse(400)
 
     def overdue(self, now: float) -> bool:
-        """Whether a request has been arriving, or an answer been waiting to be taken, for too long."""
+        """Whether a request has been arriving, an answer been waiting, or nothing been said for too long."""
         late = self._since is not None and now - self._since > self.bounds.arrival_seconds
-        return late or self._untaken(now)
+        idle = self._idle is not None and now - self._idle > self.bounds.keep_alive_seconds
+        return late or idle or self._untaken(now)
 
     def _untaken(self, now: float) -> bool:
         """INVARIANT: an answer is held for as long only as its reader makes way."""

@@ -71,7 +71,6 @@ class HttpServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_keep_alive=self._bounds.keep_alive_seconds,
             timeout_graceful_shutdown=self._bounds.patience,
         )
         config.load()
