@@ -16,7 +16,11 @@ from spir.assurance.checks.conflict import conflict
 from spir.assurance.checks.dead import dead
 from spir.assurance.checks.examination import Examination
 from spir.assurance.checks.gap import gap
+from spir.assurance.checks.indeterminate import indeterminate
+from spir.assurance.checks.layers import layers
 from spir.assurance.checks.obligations import obligations
+from spir.assurance.checks.redundancy import redundancy
+from spir.assurance.checks.shadowing import shadowing
 from spir.assurance.checks.source import source
 from spir.assurance.checks.subsumption import subsumption
 from spir.assurance.checks.unreachable import unreachable
@@ -69,4 +73,8 @@ CHECKS: Mapping[str, Check] = _named(
     Check("gap", gap),
     Check("unreachable", unreachable),
     Check("source", source),
+    Check("shadowing", shadowing),
+    Check("redundancy", redundancy),
+    Check("indeterminate", indeterminate),
+    Check("layers", layers),
 )

@@ -222,9 +222,14 @@ _NOTHING = 'spir: "1"\nkind: Vocabulary\nname: site\nversion: 1.0.0\n'
 
 
 def judge(defects: tuple[Defect, ...], findings: tuple[Finding, ...]) -> tuple[list[str], list[Finding]]:
-    """The kinds of defects that were not found, and the findings that no defect explains."""
+    """The kinds of defects that were not found, and the findings that no defect explains.
+
+    Prohibitions that were hidden ask for attributes, too: notes about one attribute may name several of them.
+    """
     missed = [one.kind for one in defects if not one.found_in(findings)]
-    return missed, [finding for finding in findings if not any(one.explains(finding) for one in defects)]
+    stops = {line.id for one in defects for line in one.lines if line.effect in ("deny", "require")}
+    rest = [finding for finding in findings if finding.check != "indeterminate" or not _ids(finding) <= stops]
+    return missed, [finding for finding in rest if not any(one.explains(finding) for one in defects)]
 
 
 def _ids(finding: Finding) -> frozenset[str]:
@@ -360,6 +365,16 @@ def _redundant(clean: Clean) -> Defect:
     return Defect("redundant", "redundancy", Severity.WARNING, (low, high), ids, ids)
 
 
+def _undecided(clean: Clean) -> Defect:
+    """A deny that asks for what nobody else does."""
+    victim = clean.victim()
+    deny = replace(
+        victim, id="s-undecided", effect="deny", atoms=(*victim.atoms[:1], 'resource.series == "1"'), more={}
+    )
+    found = _against("undecided", "indeterminate", Severity.NOTE, victim, deny)
+    return replace(found, named=frozenset((deny.id,)), also=found.also | {"conflict"})
+
+
 _PARTS = frozenset(("conflict", "weakening", "shadowing", "redundancy"))
 
 
@@ -419,4 +434,5 @@ DEFECTS: Mapping[str, Callable[[Clean], Defect]] = {
     "gap": _gap,
     "shadowed": _shadowed,
     "redundant": _redundant,
+    "undecided": _undecided,
 }

@@ -56,6 +56,26 @@ EXPECTED = {
         ("warning", ["night-shift-reads"], "it has no source"),
         ("warning", ["badges-are-worn"], "`turnstile` is not known"),
     ],
+    "shadowing": [
+        (
+            "error",
+            ["open-reports-are-elsewhere", "sensitive-reports-stay-closed", "physicians-read-reports"],
+            "together stop all of it",
+        ),
+    ],
+    "redundancy": [
+        (
+            "warning",
+            ["cardiology-reads-reports", "others-read-reports", "physicians-of-two-wards-read-reports"],
+            "together do all of that already",
+        ),
+        ("warning", ["nothing-leaves-at-night", "nothing-leaves-by-day", "no-genomes-leave"], "has no effect"),
+    ],
+    "indeterminate": [
+        ("note", ["sensitive-reports-stay-closed", "sensitive-reports-are-not-found"], "`resource.sensitivity`"),
+        ("note", ["reports-have-an-author"], "without `resource.author` is denied"),
+    ],
+    "layers": [],  # no policies trip it, only an engine that is wrong: see test_unions
 }
 
 

@@ -1,0 +1,105 @@
+"""The check `indeterminate`: attributes without which a prohibition cannot be decided, and therefore denies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from spir.assurance.checks.examination import Claim, Examination
+from spir.assurance.checks.grouping import names
+from spir.assurance.finding import Counterexample, Finding, Named, Severity
+from spir.assurance.proof.box import Box
+from spir.assurance.proof.domain import ABSENT
+from spir.assurance.proof.scope import reach
+from spir.assurance.proof.solver import Undecided
+from spir.assurance.proof.terms import NEVER, Statement, Variable, every
+from spir.assurance.proof.truth import reading
+from spir.assurance.proof.world import negation
+from spir.assurance.proof.zone import Question, Reasoner, Region, zone
+from spir.assurance.sides import STOPPERS, Regions, Side
+from spir.engine.evaluate import free_attributes
+from spir.engine.ruleset import Rule
+from spir.model.decision import Decision
+from spir.model.policy import OnMissing
+
+__all__ = ["indeterminate"]
+
+# So many requests are tried to show that one rule denies for want of an attribute.
+TRIED = 3
+
+
+def indeterminate(examined: Examination) -> Iterator[Finding]:
+    """Requests that are denied because an attribute is missing that a deny or a require asks for.
+
+    - **note**: a request that would be permitted lacks an attribute. The deny or require can then be
+      neither true nor false, and what cannot be decided denies. That is the safe side, and the
+      note says which attributes have to be there for the policies to work at all.
+
+    All policies that ask for one attribute are one note. Requests that would be denied anyway
+    do not count, nor do policies that say `on_missing: ignore`.
+
+    *Mend:* see that the attribute's source always sends it, and declare it `required` then; ask `has(...)`
+    first; or write `on_missing: ignore` where a missing value means that the policy is not about it.
+    """
+    gaps = _Gaps(examined)
+    found: dict[str, list[tuple[Rule, Box, Counterexample]]] = {}
+    for rule in examined.each(examined.of(*STOPPERS)):
+        if rule.policy.on_missing is OnMissing.DENY:
+            for path in sorted(free_attributes(rule.policy.when)):
+                shown = gaps.shown(rule, path)
+                if shown is not None:
+                    found.setdefault(path, []).append((rule, *shown))
+    for path, all_of_it in sorted(found.items()):
+        yield _finding(examined, path, all_of_it)
+
+
+def _finding(examined: Examination, path: str, found: Sequence[tuple[Rule, Box, Counterexample]]) -> Finding:
+    rules = [rule for rule, _, _ in found]
+    text = f"a request without `{path}` is denied: {names(rules)} cannot be decided then"
+    mend = f"see that `{path}` is always there, ask has({path}) first, or write on_missing: ignore"
+    _, box, shown = found[0]
+    region = examined.words(box) if len(found) == 1 else f"{path} absent"
+    policies = tuple(map(Named.of, rules))
+    return Finding(examined.check, Severity.NOTE, text, policies, region, shown, mend, len(found))
+
+
+class _Gaps:
+    """Requests that lack an attribute, and that nothing else would stop."""
+
+    def __init__(self, examined: Examination) -> None:
+        self.examined = examined
+        self.reasoner = Reasoner(examined.world)
+        self.side = Side(examined.rules.every, examined.rules, Regions(examined.world))
+
+    def shown(self, rule: Rule, path: str) -> tuple[Box, Counterexample] | None:
+        lacking = self._undecided(rule, path)
+        if lacking == NEVER:
+            return None
+        start = zone(Region(lacking, self.examined.world))
+        part = self.side.near(rule).about(start)
+        own = self.side.regions.of(rule)
+        outside = tuple(stopper for stopper in part.stoppers if stopper != zone(own))
+        try:
+            for box in islice(self.reasoner.answers(Question(start, (part.grants,), outside)), TRIED):
+                found = self.examined.shown(box, _because(rule))
+                if found is not None:
+                    return box, found
+        except Undecided:
+            return None
+        return None
+
+    def _undecided(self, rule: Rule, path: str) -> Statement:
+        """Requests without the attribute, for which the condition is neither true nor false."""
+        world = self.examined.world
+        truth = reading(rule.policy.when, world)
+        absent = world.test(Variable(path), ABSENT)
+        return every((reach(rule, world), absent, negation(truth.true, world), negation(truth.false, world)))
+
+
+def _because(rule: Rule) -> Claim:
+    def claim(decision: Decision) -> bool:
+        return decision.denied and [(each.code, each.policy) for each in decision.reasons] == [
+            ("indeterminate", rule.policy.id)
+        ]
+
+    return claim

@@ -1,0 +1,57 @@
+"""The check `shadowing`: permits that several policies together leave nothing of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from spir.assurance.checks.examination import Claim, Examination
+from spir.assurance.checks.grouping import names
+from spir.assurance.checks.unions import Unions
+from spir.assurance.finding import Finding, Named, Severity
+from spir.engine.ruleset import Rule
+from spir.model.decision import Decision
+from spir.model.policy import Kind
+
+__all__ = ["shadowing"]
+
+
+def shadowing(examined: Examination) -> Iterator[Finding]:
+    """Permits that never grant anything, because several policies together stop all of it.
+
+    - **error**: each request that the permit would grant is stopped by one or another deny or
+      require of its own layer or of one above, although no single one of them stops all. What one
+      alone stops is reported by `conflict` and `weakening`.
+
+    Where the denies and requires are too many to take off one after the other, a solver decides
+    (extra `analysis`); what neither decides is a note.
+
+    *Mend:* narrow one of the denies or requires; or take out the permit, if it is meant to be stopped.
+    """
+    unions = Unions.of(examined)
+    for permit in examined.each(examined.of(Kind.PERMIT)):
+        near = unions.near(permit, Kind.DENY, Kind.REQUIRE)
+        cover = unions.cover(permit, [rule for rule in near if rule.layer <= permit.layer])
+        if cover:
+            yield from _finding(examined, permit, cover)
+    yield from unions.undecided("whether several policies together stop all of")
+
+
+def _finding(examined: Examination, permit: Rule, cover: Sequence[Rule]) -> Iterator[Finding]:
+    boxes = examined.acts(permit) or ()
+    shown = next((found for box in boxes if (found := examined.shown(box, _stopped(cover)))), None)
+    if shown is not None:
+        text = f"`{permit.policy.id}` never grants anything: {names(cover)} together stop all of it"
+        policies = (*map(Named.of, cover), Named.of(permit))
+        mend = f"narrow one of them, or take out `{permit.policy.id}`"
+        region = examined.words(boxes[0])
+        yield Finding(examined.check, Severity.ERROR, text, policies, region, shown, mend)
+
+
+def _stopped(cover: Sequence[Rule]) -> Claim:
+    """Denied, and by one of them."""
+    ids = {rule.policy.id for rule in cover}
+
+    def claim(decision: Decision) -> bool:
+        return decision.denied and any(reason.policy in ids for reason in decision.reasons)
+
+    return claim
