@@ -159,6 +159,9 @@ def _roles(commands: Commands) -> None:
         "--allow-wins", action="store_true", help="where one role allows and another denies, it is allowed"
     )
     roles.add_argument("--clean", action="store_true", help="propose without what is left of revoked roles")
+    roles.add_argument(
+        "--within", type=float, default=60.0, metavar="SECONDS", help="for what changes for others (default: 60)"
+    )
     roles.add_argument("--name", default="staff-access", help="of the proposed document (default: staff-access)")
     roles.add_argument(
         "--jurisdiction", default="", help="of the proposed document, as cn/zj/hospital-a (default: all)"

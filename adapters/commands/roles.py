@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,6 +22,7 @@ from spir.assurance.roles.report import report
 from spir.embed import WALL_CLOCK, collect, default_vocabulary, library_templates
 from spir.errors import DocumentError, Location, RequestError, Unavailable
 from spir.language.document import Documents, read_documents
+from spir.language.template import Template
 from spir.language.vocabulary import Vocabulary
 from spir.model.value import thaw
 
@@ -32,18 +34,22 @@ LARGEST = 512 * 1024 * 1024  # bytes of an export
 def roles(arguments: Namespace) -> int:
     """1 for contradictions and for rights that outlived their role."""
     site = collect(*arguments.policies)
-    vocabulary = _read(site, "").vocabulary
+    documents = _read(site, "")
+    vocabulary = documents.vocabulary
     texts = {name: _text(Path(name), arguments.encoding) for name in arguments.files}
     export = read_export(texts, vocabulary, arguments.ignore)
     if arguments.directory:
         export = _known(export, Path(arguments.directory), vocabulary)
     exported = Access(export, read_permissions(export.permissions, vocabulary), arguments.allow_wins)
-    found = report(exported)
+    found = report(exported, vocabulary, _templates(documents))
     proposal = None
     if arguments.propose:
         wanted = Access(export, exported.catalogue, arguments.allow_wins, arguments.clean)
         target = Target(arguments.name, arguments.jurisdiction)
-        proposal = proposed(exported, wanted, target, lambda text: _read(site, text), WALL_CLOCK())
+        end = time.monotonic() + arguments.within
+        proposal = proposed(
+            exported, wanted, target, lambda text: _read(site, text), WALL_CLOCK(), lambda: time.monotonic() < end
+        )
         _write(Path(arguments.propose), proposal, wanted)
     say(arguments, _json(found.to_json(), proposal), _lines(found.lines(), proposal, arguments.propose))
     return OK if found.sound and (proposal is None or proposal.holds) else FINDING
@@ -53,6 +59,14 @@ def _read(site: Mapping[str, str], proposal: str) -> Documents:
     """The site's documents, and one more beside them."""
     more = {"(the proposal)": proposal} if proposal else {}
     return read_documents({**site, **more}, vocabulary_text=default_vocabulary(), templates=library_templates())
+
+
+def _templates(documents: Documents) -> tuple[Template, ...]:
+    """The site's own, and those that ship."""
+    shipped = {f"{id}.yaml": text for id, text in library_templates().items()}
+    found = read_documents(shipped, vocabulary_text=default_vocabulary()).templates
+    own = {one.id for one in documents.templates}
+    return (*documents.templates, *(one for one in found if one.id not in own))
 
 
 def _text(path: Path, encoding: str) -> str:

@@ -1,7 +1,7 @@
 """Roles collapsed: for everything that can be asked, the shortest conditions found that hold for the very people.
 
 Points that the same people have are one question: which terms lie within those
-people and cover them? General ones are taken first (everybody, an attribute,
+people and cover them? General ones are taken first (one attribute, then
 several), roles for what attributes do not explain, and single people for the
 rest. What is allowed and what is denied are each covered exactly, so that to
 take a prohibition back means what it meant. The terms are chosen by what they

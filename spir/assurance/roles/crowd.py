@@ -2,9 +2,11 @@
 
 A test is about an attribute (`subject.department == "cardiology"`), a role held
 (`"infection team" in subject.roles`) or a person. A term is some tests, all of
-which must hold; the empty term is everybody. Whoever lacks an attribute is not
-surely in a term about it, and not surely out of it either: a permission needs
-the one, a prohibition the other (what is unknown does not grant, and denies).
+which must hold. There is no term for everybody: that everybody in an export may
+do something is no reason to let strangers and patients do it. Whoever lacks an
+attribute is not surely in a term about it, and not surely out of it either: a
+permission needs the one, a prohibition the other (what is unknown does not
+grant, and denies).
 """
 
 from __future__ import annotations
@@ -65,8 +67,7 @@ class Crowd:
         return Extent(((ID, self.people[number].id),), 1 << number, 1 << number)
 
     def _terms(self) -> Iterator[Extent]:
-        """Everybody, then each combination of values that several people have, the fewest tests first."""
-        yield Extent((), self.everybody, self.everybody)
+        """Each combination of values that several people have, the fewest tests first."""
         left = MOST_TERMS
         for depth in range(1, DEPTH + 1):
             for paths in combinations(sorted(self._having), depth):

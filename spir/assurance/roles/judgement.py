@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from spir.assurance.change import Difference, Version
+from spir.assurance.difference import Bounds, difference
 from spir.assurance.roles.access import Access
 from spir.assurance.roles.crowd import ID, ROLES, Crowd
 from spir.assurance.roles.equality import Equality, compare
@@ -14,11 +16,12 @@ from spir.assurance.roles.proposal import Draft, Target, as_exported, replacing,
 from spir.engine.ruleset import RuleSet, Site
 from spir.language.document import Documents
 
-__all__ = ["Proposal", "Read", "proposed", "rules_in"]
+__all__ = ["Proposal", "Read", "proposed", "version_of"]
 
 # From the text of a document to the document, read beside those that the site has.
 Read: TypeAlias = Callable[[str], Documents]
 
+SHOWN = 3  # regions
 ANYWHERE = "anywhere"  # requests have to belong to some organisation
 
 
@@ -36,6 +39,7 @@ class Proposal:
     equality: Equality
     faithful: Equality
     dropped: int
+    difference: Difference
 
     @property
     def holds(self) -> bool:
@@ -62,6 +66,7 @@ class Proposal:
                 for one in (*self.equality.mismatches, *self.faithful.mismatches)
             ],
             "dropped": self.dropped,
+            "difference": self.difference.to_json(),
         }
 
     def lines(self) -> Iterator[str]:
@@ -74,33 +79,45 @@ class Proposal:
             yield f"  {self.dropped} permissions of people that were left of revoked roles are gone"
         if self.holds:
             yield f"  decided as the export says: {self.equality.pairs} of {self.equality.pairs} pairs"
+        yield (
+            f"  for others: {len(self.difference.permitted)} regions newly permitted, "
+            f"{len(self.difference.denied)} newly denied, {len(self.difference.undecided)} not decided"
+        )
+        yield from (f"    newly permitted: {one.region}" for one in self.difference.permitted[:SHOWN])
+        yield from (f"    newly denied: {one.region}" for one in self.difference.denied[:SHOWN])
         for one in (*self.equality.mismatches, *self.faithful.mismatches):
             yield f"  DIFFERS  {one.person} {one.operation}: now {'permitted' if one.permitted else 'denied'}"
 
 
-def proposed(exported: Access, wanted: Access, target: Target, read: Read, at: datetime) -> Proposal:
+def proposed(
+    exported: Access, wanted: Access, target: Target, read: Read, at: datetime, go_on: Callable[[], bool] = lambda: True
+) -> Proposal:
     """What replaces the roles of `exported` and decides as `wanted`, which is the same or its clean reading.
 
-    Raises DocumentError where a permission is not known here.
+    `go_on` says whether there is time for looking further at what changes for people who are not in the
+    export. Raises DocumentError where a permission is not known here.
     """
     crowd = Crowd(wanted)
     drafts = replacing(wanted, crowd)
     before = written(as_exported(exported, crowd), target)
     after = written(drafts, target)
+    was, now = version_of(before, target, read), version_of(after, target, read)
     people = exported.export.people.values()
     return Proposal(
         before,
         after,
         drafts,
         sum(role.active for role in exported.export.roles.values()),
-        compare(wanted, rules_in(after, target, read), at),
-        compare(exported, rules_in(before, target, read), at),
+        compare(wanted, now.rules, at),
+        compare(exported, was.rules, at),
         sum((exported.decided(one) & ~wanted.decided(one)).bit_count() for one in people),
+        difference(was, now, bounds=Bounds(regions=1, tries=2, go_on=go_on)),
     )
 
 
-def rules_in(text: str, target: Target, read: Read) -> RuleSet:
+def version_of(text: str, target: Target, read: Read) -> Version:
     """The rules of one document alone."""
     documents = read(text)
     mine = [found for found in documents.policy_sets if found.name == target.name]
-    return RuleSet.of(mine, documents.fingerprint, Site(target.jurisdiction or ANYWHERE))
+    site = Site(target.jurisdiction or ANYWHERE)
+    return Version(RuleSet.of(mine, documents.fingerprint, site), documents.vocabulary)

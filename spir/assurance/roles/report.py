@@ -8,8 +8,11 @@ from typing import Any
 
 from spir.assurance.roles.access import Access
 from spir.assurance.roles.defects import Conflict, Residue, conflicts, empty, residues, uneven, unused
+from spir.assurance.roles.likeness import Likeness, alike
 from spir.assurance.roles.overlap import Containment, Overlap, contained, equal, overlap
 from spir.assurance.roles.permissions import Catalogue
+from spir.language.template import Template
+from spir.language.vocabulary import Vocabulary
 
 __all__ = ["Report", "report"]
 
@@ -33,6 +36,7 @@ class Report:
     unused: tuple[str, ...]
     empty: tuple[str, ...]
     uneven: tuple[tuple[str, tuple[str, ...], int], ...]
+    templates: tuple[Likeness, ...]
 
     @property
     def sound(self) -> bool:
@@ -54,6 +58,7 @@ class Report:
             "contained": [{"role": one.smaller, "in": one.larger, "more": one.more} for one in self.contained],
             "unused": list(self.unused),
             "empty": list(self.empty),
+            "templates": [one.to_json() for one in self.templates],
             "uneven": [{"role": role, "people": list(people), "lacking": count} for role, people, count in self.uneven],
         }
 
@@ -70,12 +75,13 @@ class Report:
         yield from _section("equal roles", (", ".join(group) for group in self.equal))
         more = (f"{one.smaller} is contained in {one.larger} ({one.more} more)" for one in self.contained)
         yield from _section("contained roles", more)
+        yield from _section("roles that a template says", map(str, self.templates))
         yield from _section("roles nobody has anything by", self.unused)
         yield from _section("roles that say nothing", self.empty)
         yield from _section("uneven roles", (_uneven(*one) for one in self.uneven))
 
 
-def report(access: Access) -> Report:
+def report(access: Access, vocabulary: Vocabulary, templates: Iterable[Template] = ()) -> Report:
     roles = access.export.roles
     over = tuple(name for name, role in roles.items() if not role.active)
     return Report(
@@ -92,6 +98,7 @@ def report(access: Access) -> Report:
         unused(access),
         empty(access),
         uneven(access),
+        alike(access.export, templates, vocabulary),
     )
 
 

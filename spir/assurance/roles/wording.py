@@ -18,8 +18,6 @@ from spir.model.condition import Attribute, Compare, Condition, Literal, Not, bo
 
 __all__ = ["Operations", "condition", "operations"]
 
-PERSON = Compare("==", Attribute("subject.type"), Literal("person"))
-
 # path -> the values of which one must be there
 Box: TypeAlias = Mapping[str, frozenset[Value]]
 
@@ -35,7 +33,7 @@ class Operations:
 def condition(terms: Iterable[Term]) -> Condition:
     """Whoever is in any of the terms."""
     boxes = _merged([{path: frozenset((value,)) for path, value in term} for term in terms])
-    return either(*(both(*(_test(path, values) for path, values in box.items())) if box else PERSON for box in boxes))
+    return either(*(both(*(_test(path, values) for path, values in box.items())) for box in boxes))
 
 
 def _merged(boxes: list[Box]) -> list[Box]:

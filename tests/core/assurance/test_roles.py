@@ -17,11 +17,12 @@ from spir.assurance.roles.crowd import Crowd
 from spir.assurance.roles.defects import DIRECT
 from spir.assurance.roles.equality import compare, entity_of
 from spir.assurance.roles.export import Export, Role, read_export
-from spir.assurance.roles.judgement import proposed, rules_in
+from spir.assurance.roles.judgement import proposed, version_of
 from spir.assurance.roles.permissions import read_permissions
 from spir.assurance.roles.proposal import Target, as_exported, replacing, written
-from spir.assurance.roles.report import report
-from spir.embed import default_vocabulary
+from spir.assurance.roles.report import Report
+from spir.assurance.roles.report import report as report_on
+from spir.embed import default_vocabulary, library_templates
 from spir.engine.attributes import NoFacts
 from spir.engine.reference import decide
 from spir.errors import DocumentError
@@ -45,6 +46,10 @@ def access_of(texts: Mapping[str, str], **how: bool) -> Access:
 
 def csv(head: str, *lines: str) -> dict[str, str]:
     return {"export.csv": "\n".join((head, *lines)) + "\n"}
+
+
+def report(access: Access) -> Report:
+    return report_on(access, VOCABULARY)
 
 
 def told(access: Access, points: int) -> set[str]:
@@ -167,7 +172,7 @@ def test_a_proposal_and_the_roles_as_policies_decide_everything_as_the_export_do
     access = access_of(made.csv(), allow_wins=allow_wins)
     crowd = Crowd(access)
     for drafts in (replacing(access, crowd), as_exported(access, crowd)):
-        rules = rules_in(written(drafts, TARGET), TARGET, read)
+        rules = version_of(written(drafts, TARGET), TARGET, read).rules
         assert compare(access, rules, NOON).holds
         for user, what in product(USERS, OPERATIONS):
             subject = entity_of(access, access.export.people[user])
@@ -180,14 +185,14 @@ def test_a_proposal_and_the_roles_as_policies_decide_everything_as_the_export_do
 def test_what_is_left_out_of_a_document_is_seen(made: Given, drawn):
     access = access_of(made.csv())
     drafts = replacing(access, Crowd(access))
-    whole = rules_in(written(drafts, TARGET), TARGET, read)
+    whole = version_of(written(drafts, TARGET), TARGET, read).rules
     expected = {(user, what) for user, what in product(USERS, OPERATIONS) if made.may(user, what)}
     if not drafts:
         assert not expected
         return
     fewer = list(drafts)
     fewer.pop(drawn.randrange(len(fewer)))
-    rules = rules_in(written(fewer, TARGET), TARGET, read)
+    rules = version_of(written(fewer, TARGET), TARGET, read).rules
     found = {
         (user, what)
         for user, what in product(USERS, OPERATIONS)
@@ -443,6 +448,33 @@ def test_no_spelling_of_a_column_is_in_two_places():
     assert len(every) == len(set(every))
     assert {path for path in NAMES if path.startswith("subject.")} <= VOCABULARY.attributes.keys()
     assert Columns(VOCABULARY).knows(["trust", "Purpose"]) == 1  # declared: a text; not a share
+
+
+def test_a_role_that_a_template_says_is_named_with_what_the_template_asks_for():
+    shipped = {f"{id}.yaml": text for id, text in library_templates().items()}
+    templates = read_documents(shipped, vocabulary_text=default_vocabulary()).templates
+    lines = [f"vitals,{verb}:vitals" for verb in ("search", "read", "create", "update")]
+    texts = csv("role,permission", *lines, "less,read:vitals", "other,delete:vitals")
+    found = report_on(access_of(texts), VOCABULARY, templates).templates
+    equal = [(one.role, one.template.id) for one in found if not one.more]
+    assert ("vitals", "nurse-vitals-on-ward") in equal and {role for role, _ in equal} == {"vitals"}
+    assert {one.role for one in found} == {"vitals", "less"}
+    [said] = [one for one in found if (one.role, one.template.id) == ("vitals", "nurse-vitals-on-ward")]
+    assert "equals nurse-vitals-on-ward: Nurses and the vitals of their ward" in str(said)
+    assert "resource.patient.location" in said.to_json()["asks"]
+
+
+def test_what_a_proposal_changes_for_others_is_shown_by_requests():
+    """A nurse without the role is permitted by the attribute; whoever has the role and is no nurse no longer is."""
+    lines = [f"n{number},ward,nurse,read:vitals" for number in range(4)]
+    access = access_of(csv("user,role,profession,permission", *lines))
+    found = proposed(access, access, TARGET, read, NOON).difference
+    [opened], [closed] = found.permitted, found.denied
+    assert opened.request.subject.properties["role"] == "nurse"
+    assert "ward" not in opened.request.subject.properties.get("roles", ())
+    assert closed.request.subject.properties["roles"] == ("ward",)
+    late = proposed(access, access, TARGET, read, NOON, lambda: False).difference
+    assert not late.changes and late.undecided and not late.proved_equal
 
 
 def test_a_direct_grant_may_be_the_other_side_of_a_conflict():
