@@ -160,7 +160,7 @@ class BenchPort:
         return Identity(self.entities[credentials.bearer], "bench")
 
     def decide(self, request: Any) -> Any:
-        return self.engine.decide(request, self.facts.snapshot, self.now())
+        return self.engine.compiled.decide(request, self.facts.snapshot, self.now())
 
     async def commit(self, *items: Any) -> int:
         self.recorded += len(items)

@@ -83,7 +83,7 @@ class Deciding:
         body, encoded = self._said(settled, decision, codec)
         patient = patient_id(settled)
         patients = (patient,) if patient else ()
-        done = Evaluated(body, encoded, body["decision"] is True, settled, decision, patients, settled.operation)
+        done = Evaluated(body, encoded, body["decision"] is True, settled, decision, patients, decision.operation)
         # INVARIANT: facts move on while we work. What was settled on other facts than it was decided on is not kept.
         if key and decision.facts == ground.snapshot.revision and len(encoded) <= LONGEST_KEPT:
             self.cache.put(key, done, decision.bundle, decision.facts, now, decision.valid_until)
@@ -91,7 +91,7 @@ class Deciding:
 
     def many(self, batch: Batch, now: datetime) -> Iterator[Evaluated]:
         """The answers to a batch, one by one, as far as its semantic goes."""
-        asked = sha256(batch.asked)
+        asked = sha256(batch.asked).digest()
         last = {"deny_on_first_deny": False, "permit_on_first_permit": True}.get(batch.semantic)
         for item in batch.items:
             done = self._item(batch, item, asked, now)
@@ -126,14 +126,10 @@ class Deciding:
             self._answers[id(decision), codec.tag] = (decision, body, encoded)
         return body, encoded
 
-    def _item(self, batch: Batch, item: bytes, asked: Any, now: datetime) -> Evaluated:
-        """`asked`: a hash that holds the defaults."""
+    def _item(self, batch: Batch, item: bytes, asked: bytes, now: datetime) -> Evaluated:
+        """`asked`: the digest of the defaults."""
         codec = batch.codec
-        key = b""
-        if len(item) <= LONGEST_KEPT:
-            whole = asked.copy()
-            whole.update(item)
-            key = whole.digest() + codec.tag + b"i"
+        key = sha256(asked + item).digest() + b"i" + codec.tag if len(item) <= LONGEST_KEPT else b""
         try:
             return self.remembered(key, now) or self.decide(batch.read(item), codec, now, key)
         except RequestError as error:

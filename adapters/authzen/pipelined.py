@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -69,10 +69,17 @@ class _Turn:
     answers: list[bytes] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     given: list[Evaluated] = field(default_factory=list)
+    noted: int = 0  # of those given, how many are in the records
 
-    def note(self, several: Sequence[Evaluated]) -> None:
-        self.records += events.evaluated(events.Call(SERVICE, self.peer), several, self.now)
-        self.given += several
+    def refused(self, permission: str, status: int) -> None:
+        self.note()
+        self.records.append(events.refused(events.Call(SERVICE, self.peer), permission, status, self.now))
+
+    def note(self) -> None:
+        """Put what was given into the records, in the name of who speaks until now."""
+        if len(self.given) > self.noted:
+            self.records += events.evaluated(events.Call(SERVICE, self.peer), self.given[self.noted :], self.now)
+            self.noted = len(self.given)
 
 
 class Connection(asyncio.Protocol):
@@ -166,7 +173,9 @@ class Connection(asyncio.Protocol):
         """The answers to frames that wait, in order, all of them recorded."""
         turn = _Turn(self._desk.port.now())
         for frame in self._next():
-            turn.answers.append(await self._answer(frame, turn))
+            answer = self._answer(frame, turn)
+            turn.answers.append(answer if isinstance(answer, bytes) else await self._many(answer, turn))
+        turn.note()
         if turn.records:
             try:
                 await self._desk.recorder.record(turn.records)
@@ -190,19 +199,18 @@ class Connection(asyncio.Protocol):
             yield frame
         self._read_on()
 
-    async def _answer(self, frame: bytes, turn: _Turn) -> bytes:
+    def _answer(self, frame: bytes, turn: _Turn) -> bytes | Batch:
+        """The answer to a frame, or the batch that is to be answered."""
         try:
-            return await self._said(frame, turn)
+            return self._said(frame, turn)
         except SpirError as error:
             status = _status(error)
             if status in (401, 403):
                 self._end(b"")
-            turn.records.append(
-                events.refused(events.Call(SERVICE, turn.peer), self._desk.permission, status, turn.now)
-            )
+            turn.refused(self._desk.permission, status)
             return MSGPACK.encode(failure(status, error.message))
 
-    async def _said(self, frame: bytes, turn: _Turn) -> bytes:
+    def _said(self, frame: bytes, turn: _Turn) -> bytes | Batch:
         desk = self._desk
         key = digest(MSGPACK, frame)
         found = desk.deciding.remembered(key, turn.now)
@@ -211,16 +219,20 @@ class Connection(asyncio.Protocol):
             return self._greeting(asked, turn)
         self._admit(turn)
         if isinstance(asked, Batch):
-            several = await drawn(desk.deciding.many(asked, turn.now))
-            turn.note(several)
-            return MSGPACK.several([one.encoded for one in several])
+            return asked
         one = desk.deciding.decide(asked, MSGPACK, turn.now, key) if isinstance(asked, Request) else asked
-        turn.note((one,))
+        turn.given.append(one)
         return one.encoded
+
+    async def _many(self, batch: Batch, turn: _Turn) -> bytes:
+        several = await drawn(self._desk.deciding.many(batch, turn.now))
+        turn.given += several
+        return MSGPACK.several([one.encoded for one in several])
 
     # -- who it is -----------------------------------------------------------------------------
 
     def _greeting(self, greeting: Greeting, turn: _Turn) -> bytes:
+        turn.note()
         self._shown = (greeting.bearer.encode(), b"", "")
         turn.peer = ""
         self._admit(turn)

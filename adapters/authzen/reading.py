@@ -196,10 +196,10 @@ class Codec:
 JSON = Codec(b"j", "JSON", msgspec.json.Decoder, msgspec.json.Encoder().encode)
 MSGPACK = Codec(b"m", "msgpack", msgspec.msgpack.Decoder, msgspec.msgpack.Encoder().encode)
 
-_DECODERS: dict[tuple[bytes, type[Any]], Any] = {
-    (codec.tag, kind): codec.decoder(kind) for codec in (JSON, MSGPACK) for kind in (_Evaluation, _Batch, _Item)
+_DECODE: dict[tuple[bytes, type[Any]], Callable[[bytes], Any]] = {
+    (codec.tag, kind): codec.decoder(kind).decode for codec in (JSON, MSGPACK) for kind in (_Evaluation, _Batch, _Item)
 } | {
-    (JSON.tag, kind): JSON.decoder(kind)
+    (JSON.tag, kind): JSON.decoder(kind).decode
     for kind in (_SubjectSearch, _ResourceSearch, _ActionSearch, _Planned, _Nothing)
 }
 _FRAME = MSGPACK.decoder(_Frame)
@@ -260,7 +260,8 @@ class Batch:
 
     def read(self, item: bytes) -> Request:
         """Raises RequestError: the error of this item alone."""
-        return self.defaults.completed(_decoded(self.codec, _Item, item))
+        found: _Item = _decoded(self.codec, _Item, item)
+        return self.defaults.completed(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +350,7 @@ def spelled(codec: Codec, data: Any) -> bytes:
 
 def _decoded(codec: Codec, kind: type[Any], body: bytes) -> Any:
     try:
-        found = _DECODERS[codec.tag, kind].decode(body)
+        found = _DECODE[codec.tag, kind](body)
     except (ValueError, RecursionError) as error:
         raise _unreadable(error, codec.name) from error
     if codec is JSON:
