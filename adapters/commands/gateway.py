@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -51,6 +52,9 @@ async def _serve(settings: Settings, only: frozenset[str]) -> None:
         gateway = await Gateway.open(settings)
         try:
             await gateway.start(only)
+            # What is there now stays: the collector need not look through it again, while a decision waits.
+            gc.collect()
+            gc.freeze()
             for name, port in sorted(gateway.ports.items()):
                 print(f"spir: {name} listens on port {port}", flush=True)
             async for number in signals:
