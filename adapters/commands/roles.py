@@ -6,7 +6,8 @@ import json
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,23 @@ def roles(arguments: Namespace) -> int:
     if arguments.propose:
         wanted = Access(export, exported.catalogue, arguments.allow_wins, arguments.clean)
         target = Target(arguments.name, arguments.jurisdiction)
-        end = time.monotonic() + arguments.within
-        proposal = proposed(
-            exported, wanted, target, lambda text: _read(site, text), WALL_CLOCK(), lambda: time.monotonic() < end
-        )
+        read = partial(_read, site)
+        proposal = proposed(exported, wanted, target, read, WALL_CLOCK(), _Within(arguments.within).left)
         _write(Path(arguments.propose), proposal, wanted)
     say(arguments, _json(found.to_json(), proposal), _lines(found.lines(), proposal, arguments.propose))
     return OK if found.sound and (proposal is None or proposal.holds) else FINDING
+
+
+@dataclass(slots=True)
+class _Within:
+    """So many seconds from the first time that it is asked."""
+
+    seconds: float
+    end: float = 0.0
+
+    def left(self) -> bool:
+        self.end = self.end or time.monotonic() + self.seconds
+        return time.monotonic() < self.end
 
 
 def _read(site: Mapping[str, str], proposal: str) -> Documents:
