@@ -47,7 +47,8 @@ from spir.assurance.proof.world import NOW, World, negation
 from spir.engine.evaluate import Scope, evaluate
 from spir.engine.ruleset import UTC
 from spir.language.timing import looks_at_clock
-from spir.language.values.functions import read_arguments
+from spir.language.typecheck import element
+from spir.language.values.functions import FUNCTIONS, read_arguments
 from spir.language.values.operators import COMPARISONS, Invalid, instant
 from spir.language.values.scalars import EPOCH
 from spir.language.walk import nodes
@@ -58,6 +59,7 @@ from spir.model.condition import (
     Attribute,
     Call,
     Compare,
+    Comprehension,
     Condition,
     Conditional,
     Definitely,
@@ -142,15 +144,31 @@ def _definitely(node: Definitely, world: World) -> Truth:
 
 
 def _conditional(node: Conditional, world: World) -> Truth:
-    """Where the test is unknown, what both sides agree in stands."""
-    if any(world.kind(part.path).type == "" for part in nodes(node.test) if isinstance(part, Attribute)):
-        return _whole(node, world)  # the test may have a value that is neither true nor false
+    """Where the test is unknown, what both sides agree in stands; where it is neither true nor false, nothing."""
+    if not _is_truth(node.test, world):
+        return _whole(node, world)
     test, yes, no = reading(node.test, world), reading(node.yes, world), reading(node.no, world)
 
     def sides(one: Statement, other: Statement) -> Statement:
         return some((every((test.true, one)), every((test.false, other)), every((one, other))))
 
     return Truth(sides(yes.true, no.true), sides(yes.false, no.false))
+
+
+def _is_truth(node: Condition, world: World) -> bool:
+    """Whether its value, if it has one, is true or false."""
+    match node:
+        case Literal(value):
+            return isinstance(value, bool)
+        case Attribute(path):
+            return world.kind(path).type == "bool"
+        case Call(name):
+            return FUNCTIONS[name].result == "bool" if name in FUNCTIONS else False
+        case Comprehension(kind):
+            return kind in ("exists", "all", "exists_one")
+        case Conditional(_, yes, no):
+            return _is_truth(yes, world) and _is_truth(no, world)
+    return isinstance(node, And | Or | Not | Compare | Has | Definitely)
 
 
 def _has(node: Has, world: World) -> Truth:
@@ -471,6 +489,36 @@ _CALLS: Mapping[str, Callable[[list[Any], World], Truth | None]] = MappingProxyT
 )
 
 
+# -- members of lists ------------------------------------------------------------------------
+
+
+def _comprehension(node: Comprehension, world: World) -> Truth:
+    """`labels.exists(l, l == "x")` is `"x" in labels`, and so is `!labels.all(l, l != "x")`."""
+    match node.kind, node.body:
+        case "exists", Compare("==" | "in" as op, Bound(name), Literal(value)):
+            found = _members(node, name, op, value, world)
+            return found or _whole(node, world)
+        case "all", Compare("!=", Bound(name), Literal(value)):
+            found = _members(node, name, "==", value, world)
+            return found.swapped() if found else _whole(node, world)
+        case "all", Not(Compare("==" | "in" as op, Bound(name), Literal(value))):
+            found = _members(node, name, op, value, world)
+            return found.swapped() if found else _whole(node, world)
+    return _whole(node, world)
+
+
+def _members(node: Comprehension, name: str, op: str, value: Value, world: World) -> Truth | None:
+    """Whether the list has one of these members; None where that is not what it says."""
+    wanted = value if op == "in" else (value,)
+    if name != node.variable or not isinstance(node.over, Attribute) or not isinstance(wanted, tuple):
+        return None
+    texts = all(isinstance(each, str) for each in wanted)
+    if not wanted or not texts or element(world.kind(node.over.path).type) != "string":
+        return None
+    found = [reading(Compare("in", Literal(each), node.over), world) for each in wanted]
+    return Truth(some(one.true for one in found), every(one.false for one in found))
+
+
 # -- constants -------------------------------------------------------------------------------
 
 
@@ -503,5 +551,6 @@ _RULES: Mapping[type, Callable[[Any, World], Truth]] = MappingProxyType(
         Has: _has,
         Compare: _compare,
         Call: _call,
+        Comprehension: _comprehension,
     }
 )

@@ -276,6 +276,8 @@ def _alike(kind: str, constants: list[Value], now: Value) -> Iterator[Value]:
             members = [each for each in constants if _of(each, element(kind))]
             several = ("other", "other-2", "other-3") if element(kind) == "string" else ()
             yield from ((), tuple(members), *((each,) for each in members), several)
+        case "map":
+            yield freeze({})
         case _:
             yield from constants
 

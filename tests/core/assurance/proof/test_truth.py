@@ -128,6 +128,9 @@ def test_a_rule_reaches_what_the_engine_applies_it_to(seed: int) -> None:
         ),
         ("'a' in resource.labels && !has(resource.labels)", True),
         ("'a' in resource.labels && !('a' in resource.labels)", True),
+        ("'a' in resource.labels && resource.labels.all(l, l != 'a')", True),
+        ("resource.labels.exists(l, l in ['a', 'b']) && !('a' in resource.labels) && !('b' in resource.labels)", True),
+        ("resource.labels.exists(l, l in ['a', 'b']) && !('a' in resource.labels)", False),
         ("has(resource.patient.vip) && !has(resource.patient)", True),
         ("context.trusted && context.trusted == resource.patient.vip && !resource.patient.vip", True),
         (

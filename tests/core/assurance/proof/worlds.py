@@ -148,7 +148,7 @@ class Cases:
     def atom(self) -> Condition:
         exact = (self.text, self.text, self.member, self.number, self.number, self.pair, self.pair, self.switch)
         more = (self.has, self.start, self.clock, self.time, self.network, self.label, self.constant)
-        whole = () if self.plain else (self.odd, self.odd)
+        whole = () if self.plain else (self.odd, self.odd, self.members)
         return self.choose((*exact, *more, *whole))()
 
     def path(self, paths: Any) -> Attribute:
@@ -235,6 +235,26 @@ class Cases:
             self.path(("subject.id", "subject.role")) if self.chance(0.3) else Literal(self.choose(LISTS[path.path]))
         )
         return Compare("in", member, path)
+
+    def members(self) -> Condition:
+        """Of a list, in the long way."""
+        name, path = Variable("l"), self.path(LISTS)
+        one, some = Literal(self.choose(LISTS[path.path])), Literal(self.some(LISTS[path.path]))
+        kind, body = self.choose(
+            (
+                ("exists", Compare("==", name, one)),
+                ("exists", Compare("in", name, some)),
+                ("exists", Compare("==", name, Literal(3))),
+                ("exists", Compare("!=", name, one)),
+                ("all", Compare("!=", name, one)),
+                ("all", Not(Compare("in", name, some))),
+                ("all", Compare("in", name, some)),
+            )
+        )
+        return Comprehension(kind, path, "l", body)
+
+    def some(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(self.random.sample(values, self.random.randint(0, 2)))
 
     def constant(self) -> Condition:
         return self.choose((Literal(True), Literal(False), Literal("x"), Compare("==", Literal(1), Literal("1"))))
