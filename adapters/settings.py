@@ -52,7 +52,7 @@ class Policy(_Section, frozen=True, kw_only=True):
     second_signature: bool = False  # a bundle that newly permits anything is signed by a second person, too
     second_keys: tuple[str, ...] = ()  # their public keys; none: another of `trusted_keys`
     validate: Literal["refuse", "warn", "off"] = "refuse"  # what becomes of findings of the validator
-    validate_seconds: float = 10.0  # after which what it has not finished is a warning
+    validate_seconds: float = 30.0  # after which what it has not finished is a warning
     acknowledged: str = ""  # file of the warnings that somebody answers for
     keep: int = 5  # bundles to go back to
     watch: bool = True  # read again what has changed
