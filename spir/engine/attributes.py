@@ -121,7 +121,7 @@ def patient_id(request: Request) -> str | None:
     patient = request.resource.properties.get("patient")
     if patient is None:
         return None
-    found = patient.get("id") if _is_map(patient) else patient
+    found = patient.get("id") if is_map(patient) else patient
     return found if isinstance(found, str) and found else None
 
 
@@ -141,13 +141,13 @@ def is_deferred(path: str, deferred: Iterable[str]) -> bool:
 def _inside(properties: Mapping[str, Value], names: list[str]) -> Value:
     value: Value = properties
     for name in names:
-        if not _is_map(value):
+        if not is_map(value):
             return None
         value = value.get(name)
     return value
 
 
-def _is_map(value: Value) -> TypeGuard[Mapping[str, Value]]:
+def is_map(value: Value) -> TypeGuard[Mapping[str, Value]]:
     """Asked of every request: what maps are made of is quicker to tell than any Mapping."""
     kind = value.__class__
     return kind is MappingProxyType or kind is dict or (kind is not str and isinstance(value, Mapping))

@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
 
 from spir.engine import reference
 from spir.engine.attributes import Attributes
+from spir.engine.compiled.facts import Facts
+from spir.engine.compiled.parts import Part
+from spir.engine.compiled.question import Ask, asking
 from spir.engine.evaluate import Scope, evaluate, free_attributes
 from spir.engine.ruleset import RuleSet
 from spir.model.condition import TRUE, Condition
@@ -80,20 +84,34 @@ class Judged:
         return admission
 
     def _judged(self, row: Mapping[str, Any], id: str | None) -> Admission:
-        lookup = Attributes(self._completed(row, id), self.view, self.at)
-        scope = Scope(self.at, self.rules.site.timezone)
+        request = self._completed(row, id)
+        ask = self._interpreted if self.decide is None else self._compiled
         condition = self.decision.residual.condition
-        if condition != TRUE and evaluate(condition, lookup, scope) is not True:
+        if condition != TRUE and ask(condition, request) is not True:
             return REFUSED
-        bound = [t.obligation for t in self.decision.tied if evaluate(t.condition, lookup, scope) is not False]
-        return _admitted((*self.decision.obligations, *bound))
+        bound = tuple([one.obligation for one in self.decision.tied if ask(one.condition, request) is not False])
+        return self._unbound if not bound else _admitted((*self.decision.obligations, *bound))
+
+    @cached_property
+    def _unbound(self) -> Admission:
+        """The admission of a row that no obligation is tied to."""
+        return _admitted(self.decision.obligations)
+
+    def _interpreted(self, condition: Condition, request: Request) -> Any:
+        return evaluate(condition, Attributes(request, self.view, self.at), Scope(self.at, self.rules.site.timezone))
+
+    def _compiled(self, condition: Condition, request: Request) -> Any:
+        return _asked_of_rows(condition, self.rules.site.timezone)(request, self.view, self.at)
 
     def _completed(self, row: Mapping[str, Any], id: str | None) -> Request:
         """The request with as much of the row as is asked about."""
-        found = {name: freeze(row[name]) for name in self._asked if row.get(name) is not None}
         given = self.request.resource
-        properties = MappingProxyType({**given.properties, **found})
-        resource = Entity(given.type, given.id if id is None else id, properties)
+        properties = dict(self._given)
+        for name in self._asked:
+            value = row.get(name)
+            if value is not None:
+                properties[name] = freeze(value)
+        resource = Entity(given.type, given.id if id is None else id, MappingProxyType(properties))
         return Request(self.request.subject, self.request.action, resource, self.request.context)
 
     def _anew(self, request: Request) -> Admission:
@@ -124,6 +142,15 @@ def _admitted(obligations: tuple[Obligation, ...]) -> Admission:
         return Admission(True, joined(obligations))
     except Incomparable:
         return REFUSED
+
+
+_FACTS = Facts()
+
+
+@lru_cache(maxsize=256)
+def _asked_of_rows(condition: Condition, zone: ZoneInfo) -> Ask:
+    """What is left to ask of rows, as a function: many rows are asked the same, by many who ask for such rows."""
+    return asking(Part(condition), _FACTS, zone)
 
 
 @lru_cache(maxsize=1024)

@@ -16,7 +16,7 @@ from spir.engine.compiled.facts import FAILED, Facts, fact_of
 from spir.engine.compiled.marks import Mark, Stake, mark, plain
 from spir.engine.compiled.parts import NOW, Outcome, Part, judged
 from spir.engine.compiled.reading import Reads
-from spir.engine.compiled.source import Draft, Unwritable, made, written
+from spir.engine.compiled.source import Draft, Unwritable, made, written_for
 from spir.engine.evaluate import Scope
 from spir.language.values.operators import Invalid
 from spir.model.facts import View
@@ -72,11 +72,11 @@ def asking(part: Part, facts: Facts, zone: ZoneInfo) -> Ask:
     unsure = f"return {doubt}(({''.join(f'{name}, ' for name in names.values())}), at)"
     lines = [*reads.lines, *lines]
     try:
-        answer = written(part.condition, names, draft, ("at", zone))
+        answer, needed = written_for(part.condition, names, draft, ("at", zone))
     except Unwritable:
         lines.append(unsure)
     else:
-        missing = " or ".join(f"{name}.__class__ is {unknown}" for name in names.values()) or "False"
+        missing = " or ".join(f"{name}.__class__ is {unknown}" for name in needed) or "False"
         lines += [f"if {missing}: {unsure}", "try:", f"    return {answer}"]
         lines += [f"except {draft.constant(Invalid)}:", f"    {unsure}"]
     return made("request, view, at", lines, draft.constants)

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from spir.engine.attributes import patient_id
+from spir.engine.attributes import is_map, patient_id
 from spir.engine.compiled.source import Draft
 from spir.model.value import Value
 
@@ -60,7 +58,7 @@ _PLACES = {
 
 def _inside(value: Value, names: tuple[str, ...]) -> Value:
     for name in names:
-        if not isinstance(value, Mapping):
+        if not is_map(value):
             return None
         value = value.get(name)
     return value

@@ -31,6 +31,7 @@ from spir.model.condition import (
     Comprehension,
     Condition,
     Conditional,
+    Definitely,
     Has,
     ListOf,
     Literal,
@@ -39,9 +40,9 @@ from spir.model.condition import (
     Or,
     Variable,
 )
-from spir.model.value import Value
+from spir.model.value import Unknown, Value
 
-__all__ = ["Draft", "Unwritable", "made", "written"]
+__all__ = ["Draft", "Unwritable", "made", "written", "written_for"]
 
 # All that generated source can name beside its own arguments.
 _BUILTINS = MappingProxyType(
@@ -92,6 +93,14 @@ def written(condition: Condition, names: Mapping[str, str], draft: Draft, clock:
     return _Writer(names, draft, clock).truth(condition, 0)
 
 
+def written_for(
+    condition: Condition, names: Mapping[str, str], draft: Draft, clock: Clock | None = None
+) -> tuple[str, list[str]]:
+    """The expression, and those of the `names` that must hold known values; the others may hold an Unknown."""
+    writer = _Writer(names, draft, clock)
+    return writer.truth(condition, 0), list(writer.needed)
+
+
 Clock: TypeAlias = tuple[str, tzinfo]  # the name of the moment of decision, and the site's zone
 Written: TypeAlias = tuple[str, bool]  # the expression, and whether it is surely True or False
 
@@ -103,6 +112,7 @@ class _Writer:
         self.clock = clock
         self.variables: dict[str, str] = {}
         self.bound = 0
+        self.needed: dict[str, None] = {}
 
     def truth(self, node: Condition, depth: int) -> str:
         text, sure = self.write(node, depth)
@@ -123,7 +133,9 @@ class _Writer:
         return self.draft.constant(node.value), False
 
     def attribute(self, node: Attribute, depth: int) -> Written:
-        return self.names[node.path], False
+        name = self.names[node.path]
+        self.needed[name] = None
+        return name, False
 
     def variable(self, node: Variable, depth: int) -> Written:
         if node.name not in self.variables:
@@ -133,10 +145,21 @@ class _Writer:
     def has(self, node: Has, depth: int) -> Written:
         if not isinstance(node.operand, Attribute):
             raise Unwritable
-        return "True", True  # every attribute is known where this source is asked
+        self.needed[self.names[node.operand.path]] = None
+        return "True", True
 
     def negation(self, node: Not, depth: int) -> Written:
         return f"(not {self.truth(node.item, depth)})", True
+
+    def definitely(self, node: Definitely, depth: int) -> Written:
+        """What has one or two attributes and nothing else in it is surely not true while one of them is not known."""
+        if not _is_atom(node.item):
+            return self.truth(node.item, depth), True
+        before, self.needed = self.needed, {}
+        truth, asked = self.truth(node.item, depth), self.needed
+        self.needed = before
+        known = (f"{name}.__class__ is not {self.draft.constant(Unknown)}" for name in asked)
+        return f"({' and '.join((*known, truth))})", True
 
     def conjunction(self, node: And, depth: int) -> Written:
         return f"({' and '.join(self.truth(item, depth) for item in node.items) or 'True'})", True
@@ -222,6 +245,15 @@ def _all_text(value: Value) -> TypeGuard[tuple[str, ...]]:
     return isinstance(value, tuple) and all(type(member) is str for member in value)
 
 
+def _is_atom(node: Condition) -> bool:
+    match node:
+        case Not(item):
+            return _is_atom(item)
+        case Compare(_, left, right):
+            return all(isinstance(side, (Attribute, Literal)) for side in (left, right))
+    return isinstance(node, Attribute)
+
+
 def _truth(value: Value) -> bool:
     if value is True or value is False:
         return value
@@ -241,6 +273,7 @@ _RULES: Mapping[type, Callable[[_Writer, Any, int], Written]] = MappingProxyType
         Variable: _Writer.variable,
         Has: _Writer.has,
         Not: _Writer.negation,
+        Definitely: _Writer.definitely,
         And: _Writer.conjunction,
         Or: _Writer.disjunction,
         Conditional: _Writer.conditional,

@@ -105,7 +105,7 @@ class Foreign:
 class Cases:
     """Everything comes from one seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int | str) -> None:
         self.random = Random(seed)
         self.choose = self.random.choice
 
