@@ -52,12 +52,13 @@ def test_a_warning_is_a_finding_and_a_note_is_not(found: str, capsys: pytest.Cap
 
 def test_json_and_sarif_say_the_same(found: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     sarif = tmp_path / "out.sarif"
-    assert main(["check", found, "--json", "--sarif", str(sarif)]) == 1
+    at = ["--at", "2026-11-22T08:00:00Z"]
+    assert main(["check", found, *at, "--json", "--sarif", str(sarif)]) == 1
     said = json.loads(capsys.readouterr().out)
     results = json.loads(sarif.read_text("utf-8"))["runs"][0]["results"]
     assert [one["mark"] for one in said["findings"]] == [one["partialFingerprints"]["mark/v1"] for one in results]
     assert said["checks"] == list(CHECKS)
-    assert main(["check", found, "--sarif", "-"]) == 1
+    assert main(["check", found, *at, "--sarif", "-"]) == 1
     assert json.loads(capsys.readouterr().out)["runs"][0]["results"] == results
 
 
