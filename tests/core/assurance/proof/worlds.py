@@ -47,6 +47,7 @@ IPS = ("10.1.2.3", "10.2.0.1", "::1", "::ffff:10.1.0.9", "nowhere")
 LABELS = ("genetic", "hiv", "research")
 STATUSES = ("planned", "active", "finished")
 MOMENTS = tuple(NOON + timedelta(hours=n) for n in (-20, -2, -1, 0, 1, 2, 20))
+NAN = float("nan")  # one object, for it is equal to no other
 VERBS, TYPES, CATEGORIES = ("search", "read", "export"), ("imaging", "report"), ("chest", "head")
 
 TEXTS = {
@@ -286,7 +287,7 @@ class Cases:
                 ),
                 Compare("==", Not(Attribute("context.trusted")), Literal(self.choose((True, False)))),
                 Compare("==", And((Attribute("context.trusted"), Has(author))), Attribute("resource.patient.vip")),
-                Compare("==", Attribute("context.risk"), Literal(float("nan"))),
+                Compare("==", Attribute("context.risk"), Literal(NAN)),
                 Call("terminology.matches", (author, Literal("dr.li"), Literal(self.choose((0, 0.5, 1.0))))),
             )
         )
