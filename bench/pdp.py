@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import importlib.util
 import json
 import os
@@ -43,8 +44,8 @@ import msgspec  # noqa: E402
 from bench._report import Report, percentile  # noqa: E402
 
 PATH = "/access/v1/evaluation"
-BATCH = 50
-DIFFERENT = 19_200  # requests: a multiple of BATCH and of 64
+BATCHES = ((50, 1), (20, 2), (50, 4))  # items, connections
+DIFFERENT = 19_200  # requests: a multiple of all of them and of 64
 KINDS = [
     "result",
     "vitals",
@@ -292,6 +293,7 @@ async def child(role: str, count: int, folder: Path) -> None:
     server = HttpServer(metered(app), lambda status: b"", quick=getattr(app, "quick", None))
     bound = server.bind("127.0.0.1", 0)
     await server.start()
+    gc.freeze()  # as `spir serve` does
     print(bound, folder / "pipe", flush=True)
     await asyncio.Event().wait()
 
@@ -485,7 +487,7 @@ def report_many(report: Report, found: dict[str, Load]) -> None:
     best = 0.0
     for name, load in found.items():
         if name.startswith(("batch", "pipelined")):
-            each = BATCH if name.startswith("batch") else 1
+            each = int(name.split()[2].rstrip(",")) if name.startswith("batch") else 1
             rate = load.rate * each
             report.add(f"{name}: decisions", rate, "1/s", p50_ms=load.p50, p99_ms=load.p99)
             report.add(
@@ -526,25 +528,32 @@ def main() -> int:
     return 1 if report.missed else 0
 
 
+def batches(size: int) -> list[bytes]:
+    """Batches of different questions about the same subject."""
+    starts = range(0, DIFFERENT, size)
+    items = ([{"resource": asked(start + n)["resource"]} for n in range(size)] for start in starts)
+    return [json.dumps({**asked(0), "evaluations": several}).encode() for several in items]
+
+
 def run(wrk: str, count: int, rounds: int, quick: bool) -> dict[str, Load]:
     seconds = 1.0 if quick else 3.0
     one = [json.dumps(asked(1)).encode()]
     # far more than are remembered: nearly every question is a new one
     several = [json.dumps(asked(number)).encode() for number in range(DIFFERENT)]
     packed = [msgspec.msgpack.encode(asked(number)) for number in range(DIFFERENT)]
-    items = [[{"resource": asked(n * BATCH + i)["resource"]} for i in range(BATCH)] for n in range(DIFFERENT // BATCH)]
-    batches = [json.dumps({**asked(0), "evaluations": item}).encode() for item in items]
     single, fresh = Wrk(wrk, PATH, one, 16, seconds), Wrk(wrk, PATH, several, 16, seconds)
-    batch = Wrk(wrk, "/access/v1/evaluations", batches, 4, seconds)
     roles = ["nothing", "bare", *SINGLE] + (["fastapi"] if importlib.util.find_spec("fastapi") else [])
     with started(roles, count) as servers:
         cases: list[Case] = [(role, servers[role], single if role == "remembered" else fresh) for role in roles]
-        cases += [(f"batch of {BATCH}", servers["fresh"], batch)]
-        cases += [(f"batch of {BATCH}, on disk", servers["disk"], batch)]
+        for size, connections in BATCHES:
+            load = Wrk(wrk, f"{PATH}s", batches(size), connections, seconds)
+            name = f"batch of {size}, {connections} at once"
+            cases.append((name, servers["fresh"], load))
+        cases.append((f"{name}, on disk", servers["disk"], load))
         piped = partial(pipelined, seconds=0.4 if quick else 1.5)
         for outstanding in (1, 8, 64):
-            load = partial(piped, bodies=packed, outstanding=outstanding)
-            cases.append((f"pipelined, {outstanding} under way", servers["fresh"], load))
+            frames = partial(piped, bodies=packed, outstanding=outstanding)
+            cases.append((f"pipelined, {outstanding} under way", servers["fresh"], frames))
         cases.append(("pipelined, 64, on disk", servers["disk"], partial(piped, bodies=packed, outstanding=64)))
         same = partial(piped, bodies=packed[:64], outstanding=64)
         cases.append(("pipelined, 64, asked before", servers["remembered"], same))

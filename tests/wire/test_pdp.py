@@ -23,6 +23,7 @@ from adapters.authzen import pipelined, service
 from adapters.authzen.client import AsyncClient, Client
 from adapters.authzen.service import Pdp, PdpConfig
 from adapters.web.bounds import Bounds
+from adapters.web.exchange import Exchange
 from spir.errors import PeerError
 from spir.model.request import Entity
 from tests.authzen.given_pdp import DR_LI, DR_WU, GivenPdp, evaluation
@@ -278,6 +279,80 @@ def test_a_call_under_way_is_answered_when_the_service_stops() -> None:
     asking.join(20)
     stopping.join(20)
     assert answers[0][1]["decision"] is True
+
+
+# -- with a task and without -------------------------------------------------------------------
+
+QUESTIONS = [
+    evaluation(),
+    evaluation("dr.wu"),
+    {**evaluation("dr.li", "search", "imaging"), "deferred": ["resource.modality"]},
+    {**evaluation(), "context": {"obligations_supported": []}},
+    {**evaluation(), "subject": {"type": "person", "id": ""}},
+    {"subject": 1},
+    b"{",
+    b'{"subject":{},"subject":{}}',
+    {**evaluation("dr.wu"), "context": {"padding": "x" * 40_000}},
+]
+HEADERS = [
+    {},
+    {"X-Request-ID": "mine", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+    {"X-Request-ID": "x" * 257},
+    {"Content-Type": "text/plain"},
+    {"Authorization": "Bearer guest"},
+    {"Authorization": ""},
+]
+
+
+def told(pdp: Running, path: str, body: Any, more: dict[str, str]) -> tuple[int, Any, dict[str, str]]:
+    """Status, body, and the headers without what differs from call to call."""
+    connection = over_tcp(pdp.port)
+    headers = {"Content-Type": "application/json", "Authorization": "Bearer pep", **more}
+    connection.request("POST", path, body if isinstance(body, bytes) else json.dumps(body), headers)
+    answer = connection.getresponse()
+    found = {name.lower(): value for name, value in answer.getheaders()}
+    said = json.loads(answer.read())
+    connection.close()
+    varying = found.pop("traceparent").split("-"), found.pop("date")
+    if more.get("X-Request-ID") != "mine":
+        assert found.pop("x-request-id") == varying[0][1]
+    if "traceparent" in more:
+        found["trace"] = varying[0][1]
+    return answer.status, said, found
+
+
+@pytest.mark.parametrize("more", HEADERS)
+def test_an_answer_without_a_task_is_the_one_with_a_task(
+    pdp: Running, monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
+) -> None:
+    """A query in the URL leads to the application; nobody reads it."""
+    quickly: list[int] = []
+    reply = Exchange.reply
+
+    def counted(self: Exchange, head: bytes, body: bytes) -> None:
+        quickly.append(len(self.body))
+        reply(self, head, body)
+
+    monkeypatch.setattr(Exchange, "reply", counted)
+    for question in QUESTIONS:
+        quickly.clear()
+        ordinary = told(pdp, f"{EVALUATION}?a", question, more)
+        assert not quickly
+        assert told(pdp, EVALUATION, question, more) == ordinary
+        assert len(quickly) == (ordinary[0] == 200 and len(json.dumps(str(question))) < 40_000)
+        first, second = pdp.given.events[-2:]
+        assert (first.kind, first.outcome, first.request) == (second.kind, second.outcome, second.request)
+
+
+def test_what_cannot_be_recorded_is_not_answered_over_http_either(pdp: Running) -> None:
+    connection = over_tcp(pdp.port)
+    pdp.given.broken = True
+    for path in (EVALUATION, f"{EVALUATION}?a"):
+        status, said = post(connection, path, evaluation())
+        assert (status, said["error"]["status"]) == (503, 503) and "decision" not in said
+    pdp.given.broken = False
+    assert post(connection, EVALUATION, evaluation())[1]["decision"] is True
+    connection.close()
 
 
 # -- clients -----------------------------------------------------------------------------------
