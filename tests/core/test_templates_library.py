@@ -145,9 +145,15 @@ def ruled(files: dict[str, str]) -> tuple[Documents, Compiled]:
     return documents, compile_rules(RuleSet.of(documents.policy_sets, documents.fingerprint, SITE))
 
 
-def findings(documents: Documents, compiled: Compiled, least: Severity) -> list[str]:
-    report = validate(documents, compiled.rules, at=AT, compiled=compiled)
-    return [f"{one.severity.label} {one.check}: {one.text}" for one in report.findings if one.severity >= least]
+# Single policies and pairs of them; questions about unions of policies are asked of the baseline alone, for the time.
+PAIRS = ("dead", "conflict", "weakening", "subsumption", "obligations", "unreachable", "source")
+
+
+def findings(documents: Documents, compiled: Compiled, *checks: str) -> list[str]:
+    """Warnings and errors."""
+    report = validate(documents, compiled.rules, at=AT, compiled=compiled, only=checks)
+    bad = [one for one in report.findings if one.severity >= Severity.WARNING]
+    return [f"{one.severity.label} {one.check}: {one.text}" for one in bad]
 
 
 def document(name: str, policies: list[dict[str, Any]]) -> str:
@@ -164,7 +170,7 @@ def decided(name: str, case: Case, documents: Documents, compiled: Compiled) -> 
 
 
 def test_the_baseline_is_clean():
-    assert findings(*ruled({}), Severity.WARNING) == []
+    assert findings(*ruled({})) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -186,5 +192,5 @@ def test_all_templates_compose_with_the_baseline_and_each_other():
     used = {f"{name}.json": document(name, policies(name)["policies"][:1]) for name in NAMES}
     documents, compiled = ruled(used)
     # the baseline is made from some of them itself: of two that grant the same, one has no effect
-    assert [one for one in findings(documents, compiled, Severity.WARNING) if " subsumption: " not in one] == []
+    assert [one for one in findings(documents, compiled, *PAIRS) if " subsumption: " not in one] == []
     assert {str(found.template.id) for found in documents.used} == set(NAMES)
