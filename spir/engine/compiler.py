@@ -39,6 +39,7 @@ __all__ = ["Compiled", "compile_in_slices", "compile_rules"]
 
 MAX_PLACES = 4096
 MAX_HELD = 8192
+MAX_TEXT = 1024
 
 
 class _NoName:
@@ -135,6 +136,8 @@ class Compiled:
         about = bucket.about(None if category is BY_ROW else category)
         site, layers = self.rules.site, self.rules.layers(organization)
         place = Place(bucket, request.operation, organization, about, layers, site.timezone, self._facts)
+        if len(request.operation) + len(organization) > MAX_TEXT:
+            return place  # a stranger's invention
         if len(self._places) >= MAX_PLACES:
             self._places.clear()
             self._held = 0
@@ -149,7 +152,9 @@ class Compiled:
         if found is None:
             if len(self._deferring) >= MAX_PLACES:
                 self._deferring.clear()
-            found = self._deferring[request.deferred] = is_deferred(CATEGORY.path, request.deferred)
+            found = is_deferred(CATEGORY.path, request.deferred)
+            if sum(map(len, request.deferred)) <= MAX_TEXT:
+                self._deferring[request.deferred] = found
         return BY_ROW if found else None
 
     def _refused(self, request: Request, view: View) -> Decision:

@@ -62,6 +62,8 @@ class Column:
         if not _is_plain(value):
             return self._of_odd(value)
         found = self._judged(value)
+        if isinstance(value, (str, tuple)) and _length(value) > MAX_TEXT:
+            return found  # memory is bounded by what is remembered, not only by how often
         kept = self.marks[type(value)]
         if len(kept) >= MAX_MARKS:
             kept.clear()
@@ -127,7 +129,8 @@ class _ByDeferral(dict[frozenset[str], Mark]):
         found = self.column.without(why)
         if len(self) >= MAX_MARKS:
             self.clear()
-        self[deferred] = found
+        if sum(map(len, deferred)) <= MAX_TEXT:
+            self[deferred] = found
         return found
 
 
@@ -186,6 +189,10 @@ class _Index:
             if number % STEP == STEP - 1:
                 yield
         yield
+
+
+def _length(value: str | tuple[Value, ...]) -> int:
+    return len(value) if isinstance(value, str) else sum(len(member) + 1 for member in value if isinstance(member, str))
 
 
 _KEPT = (str, int, bool, float, tuple)

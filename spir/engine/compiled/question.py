@@ -28,6 +28,7 @@ __all__ = ["Ask", "Question", "asking", "typed"]
 Ask: TypeAlias = Callable[[Request, View, datetime], bool | Outcome]
 
 MAX_OUTCOMES = 256
+MAX_TEXT = 256
 
 
 class Question:
@@ -111,7 +112,9 @@ def _absence(path: str, facts: Facts) -> Callable[[Request, View, datetime], Val
             if len(by_deferral) >= MAX_OUTCOMES:
                 by_deferral.clear()
             why = Why.DEFERRED if is_deferred(path, deferred) else Why.MISSING
-            found = by_deferral[deferred] = lacking[why]
+            found = lacking[why]
+            if sum(map(len, deferred)) <= MAX_TEXT:
+                by_deferral[deferred] = found
         return found
 
     return absent
@@ -129,11 +132,16 @@ def _interpreted(part: Part, zone: ZoneInfo) -> Callable[[tuple[Value | Unknown,
             found = judged(part.condition, lookup.__getitem__, Scope(at, zone))
             if len(remembered) >= MAX_OUTCOMES:
                 remembered.clear()
-            if not part.clock:
+            if not part.clock and all(map(_is_short, key)):
                 remembered[key] = found
         return found
 
     return doubt
+
+
+def _is_short(key: Any) -> bool:
+    """Whether the `typed` value may be kept: memory is bounded by what is remembered, not only by how often."""
+    return not isinstance(key, tuple) or not isinstance(key[1], (str, bytes)) or len(key[1]) <= MAX_TEXT
 
 
 _PLAIN = frozenset((str, int, bool, bytes))

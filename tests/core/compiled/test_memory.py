@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -80,6 +82,33 @@ def test_strangers_values_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch
     assert len(compiled._places) <= 8
     for known in compiled._places.values():
         assert sum(map(len, known._memories.values())) <= 16
+
+
+def test_long_texts_are_not_remembered() -> None:
+    """However many and however long strangers' values are, what is kept of them is small."""
+    rules = rules_of(
+        permit("a", Call("startsWith", (Attribute("resource.modality"), Literal("CT")))),
+        permit("b", Compare("<", SENSITIVITY, Attribute("resource.modality"))),
+        permit("c", Compare("in", Literal("x"), Attribute("resource.labels"))),
+    )
+    compiled = compile_rules(rules)
+    asked(compiled, {})
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for n in range(60):
+            text = f"CT{n}" * 5000
+            given = {"modality": text, "sensitivity": text, "labels": [text], "organization": f"cn/{text}"}
+            for name in (*given, "category"):
+                asked(compiled, {**given, name: text})
+            unknown = Request.build(DR_LI, "search:imaging", deferred=(f"resource.{text}", "resource.labels"))
+            compiled.decide(unknown, NoFacts(), NOON)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1_000_000
 
 
 def test_facts_are_remembered_until_they_change() -> None:
