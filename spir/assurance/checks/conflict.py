@@ -32,28 +32,25 @@ def conflict(examined: Examination) -> Iterator[Finding]:
 
     *Mend:* say in the permit whom it is not for, or take out one of the two.
     """
-    exceptions = _exceptions(examined)
-    errors: list[Pair] = []
-    warnings: list[Pair] = []
-    notes: list[Pair] = []
-    for found in restraints(examined, lambda rule, permit: rule.layer is permit.layer):
-        if found.whole:
-            errors.append(found.pair)
-        elif found.by is Kind.DENY:
-            inside = id(found.pair.upper) in exceptions[id(found.pair.lower)]
-            (notes if inside else warnings).append(found.pair)
+    met = list(restraints(examined, lambda rule, permit: rule.layer is permit.layer))
+    partly = [found.pair for found in met if not found.whole and found.by is Kind.DENY]
+    exceptions = _exceptions(examined, partly)
+    errors = [found.pair for found in met if found.whole]
+    warnings = [pair for pair in partly if id(pair.upper) not in exceptions[id(pair.lower)]]
+    notes = [pair for pair in partly if id(pair.upper) in exceptions[id(pair.lower)]]
     yield from findings(examined, Severity.ERROR, errors, stops, _never)
     yield from findings(examined, Severity.WARNING, warnings, stops, _partly)
     yield from findings(examined, Severity.NOTE, notes, stops, _except)
 
 
-def _exceptions(examined: Examination) -> Mapping[int, frozenset[int]]:
-    """Of each permit the denies whose region lies within its own, by identity."""
-    denies = examined.of(Kind.DENY)
+def _exceptions(examined: Examination, pairs: Sequence[Pair]) -> Mapping[int, frozenset[int]]:
+    """Of each permit of the pairs the denies whose region lies within its own, by identity."""
+    denies = list({id(pair.upper): pair.upper for pair in pairs}.values())
+    permits = list({id(pair.lower): pair.lower for pair in pairs}.values())
     index = Index.of([examined.region(rule) for rule in denies])
     return {
         id(permit): frozenset(id(denies[place]) for place in index.inside(examined.region(permit)))
-        for permit in examined.each(examined.of(Kind.PERMIT))
+        for permit in examined.each(permits)
     }
 
 
