@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from adapters.bundles import ARCHIVES, unpack
 from adapters.commands.output import FINDING, OK, say
 from spir.assurance.difference import Change, Difference, Direction, Version, difference
-from spir.embed import WALL_CLOCK, collect, default_vocabulary, only_jurisdiction
+from spir.embed import WALL_CLOCK, collect, default_vocabulary, library_templates, only_jurisdiction
 from spir.engine.ruleset import Site
 from spir.errors import DocumentError, RequestError
 from spir.language.document import Documents, read_documents
@@ -51,7 +51,7 @@ def _documents(path: str) -> Documents:
     """Of a file, a folder or a bundle; who signed a bundle is not asked."""
     place = Path(path)
     texts = unpack(place).documents if place.suffix in ARCHIVES else collect(place)
-    found = read_documents(texts, vocabulary_text=default_vocabulary())
+    found = read_documents(texts, vocabulary_text=default_vocabulary(), templates=library_templates())
     if not found.policy_sets:
         raise DocumentError(f"there are no policies in `{path}`", hint="name a file, a folder or a bundle of documents")
     return found

@@ -174,6 +174,14 @@ def test_a_template_that_is_no_longer_valid_is_not_packed(spir: Spir):
     assert "is not valid since" in spir("check", "policies")
 
 
+def test_the_difference_of_two_sites_knows_what_templates_mean(spir: Spir):
+    Path("newer").mkdir()
+    Path("newer/read_doc_sensitive.json").write_text(SOURCE.replace("17:00", "18:00"), "utf-8")
+    Path("newer/site.yaml").write_text(USES, "utf-8")
+    assert main(["diff", "policies", "policies"]) == 0
+    assert main(["diff", "policies", "newer", "--fail-on", "permit"]) == 1
+
+
 # -- in a gateway ----------------------------------------------------------------------------
 
 
