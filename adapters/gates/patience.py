@@ -5,14 +5,20 @@ from __future__ import annotations
 import threading
 import time
 
-__all__ = ["Patience"]
+__all__ = ["UNIONS", "Patience"]
+
+# Checks that ask about several policies together, and may take as long as they like: each has a share only.
+UNIONS = frozenset(("shadowing", "redundancy", "indeterminate", "layers"))
+SHARE = 0.1
 
 
 class Patience:
     """So many seconds from now. Whoever asks in a thread beside the event loop lets it go first."""
 
     def __init__(self, seconds: float) -> None:
+        self._share = seconds * SHARE
         self._end = time.monotonic() + seconds
+        self._ends: dict[str, float] = {}
         self._beside = threading.current_thread() is not threading.main_thread()
 
     def left(self) -> bool:
@@ -22,4 +28,7 @@ class Patience:
 
     def step(self, check: str, done: int, total: int) -> bool:
         """As the validator asks."""
+        if check in UNIONS:
+            end = self._ends.setdefault(check, time.monotonic() + self._share)
+            return self.left() and time.monotonic() < end
         return self.left()

@@ -3,7 +3,9 @@
 `[policy] validate` says what becomes of findings: `refuse` (the default) keeps
 what is in force, `warn` only says and records them, `off` asks for none. What
 the validator could not finish in `validate_seconds` is a warning like any
-other: somebody has to answer for it, or allow it more time.
+other: somebody has to answer for it, or allow it more time. Questions about
+unions of policies have a tenth of it each; where that is not enough, it is
+recorded, and no reason to refuse: `spir check` has the time.
 
 Asked of changes only. At the start that is what has not passed before.
 """
@@ -18,7 +20,7 @@ from typing import Any
 from adapters.asked import operations_asked
 from adapters.gates.accepted import Accepted
 from adapters.gates.candidate import NOTHING, Candidate, Refused
-from adapters.gates.patience import Patience
+from adapters.gates.patience import UNIONS, Patience
 from adapters.settings import Settings
 from spir.assurance.checks.examination import Surroundings
 from spir.assurance.finding import Finding, Severity
@@ -47,7 +49,7 @@ class Validation:
         if mode == "off" or candidate.unchanged or (candidate.before is None and fingerprint in self._accepted):
             return NOTHING
         found = self._report(candidate)
-        open_ = found.at_least(Severity.WARNING)
+        open_ = tuple(one for one in found.at_least(Severity.WARNING) if one.decided or one.check not in UNIONS)
         if open_ and mode == "refuse":
             raise self._refused(found, open_)
         for finding in open_:
@@ -71,8 +73,8 @@ class Validation:
         return read_suppressions(self._settings.text(name), str(self._settings.path(name))) if name else ()
 
     def _refused(self, found: Report, open_: tuple[Finding, ...]) -> Refused:
-        errors, warnings = found.count(Severity.ERROR), found.count(Severity.WARNING)
-        first = open_[0]
+        errors = sum(one.severity is Severity.ERROR for one in open_)
+        warnings, first = len(open_) - errors, open_[0]
         acknowledge = f", acknowledge warnings in `{self._settings.policy.acknowledged or '[policy] acknowledged'}`"
         return Refused(
             f"the validator finds {errors} errors and {warnings} warnings, first {_told(first)}",

@@ -17,9 +17,10 @@ from adapters.cli import main
 from adapters.gates.accepted import Accepted
 from adapters.gates.approval import Approval
 from adapters.gates.candidate import Refused
-from adapters.gates.patience import Patience
+from adapters.gates.patience import UNIONS, Patience
 from adapters.gates.validation import Validation
 from adapters.settings import Settings, read
+from spir.assurance.checks.registry import CHECKS
 from spir.assurance.suppression import read_suppressions
 from spir.engine.attributes import NoFacts
 from spir.engine.compiler import compile_in_slices
@@ -223,6 +224,18 @@ def test_a_check_that_was_not_finished_is_a_warning(site: Site) -> None:
 def test_patience_ends() -> None:
     assert Patience(3600).left() and not Patience(0).left()
     assert Patience(3600).step("dead", 0, 1)
+
+
+def test_questions_about_unions_have_a_share_and_do_not_refuse(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert CHECKS.keys() >= UNIONS
+    monkeypatch.setattr("adapters.gates.patience.SHARE", 0.0)
+    patience = Patience(3600)
+    assert not any(patience.step(check, 0, 1) for check in UNIONS) and patience.left()
+    policies = site.start()
+    site.grants(WIDER)
+    assert site.reload(policies)
+    told = site.last["validation"]["findings"]
+    assert {line.split()[1] for line in told} <= UNIONS and told
 
 
 # -- what has passed once --------------------------------------------------------------------
