@@ -13,6 +13,7 @@ from spir.assurance.checks.registry import CHECKS, manual
 ROOT = Path(__file__).resolve().parents[2]
 STORY = ROOT / "fixtures" / "policies" / "story"
 LANGUAGE = ROOT / "fixtures" / "policies" / "language"
+EXAMPLES = ROOT / "fixtures" / "policies" / "checks"
 MANUAL = ROOT / "docs" / "checks.md"
 
 HEAD = 'spir: "1"\nkind: PolicySet\nname: ward\nlayer: institution\njurisdiction: cn\nversion: 1.0.0\npolicies:\n'
@@ -60,6 +61,19 @@ def test_json_and_sarif_say_the_same(found: str, tmp_path: Path, capsys: pytest.
     assert said["checks"] == list(CHECKS)
     assert main(["check", found, *at, "--sarif", "-"]) == 1
     assert json.loads(capsys.readouterr().out)["runs"][0]["results"] == results
+
+
+@pytest.mark.parametrize("check", ["conflict", "weakening", "obligations", "gap", "shadowing"])
+def test_eval_takes_every_counterexample_as_it_is(check: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    policies = str(EXAMPLES / check / "trips.yaml")
+    assert main(["check", policies, "--json", "--only", check, "--fail-on", "note"]) == 1
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert found
+    for shown in (one["counterexample"] for one in found):
+        request = tmp_path / "request.json"
+        request.write_text(json.dumps(shown["request"]), "utf-8")
+        main(["eval", "-p", policies, "-r", str(request), "--at", shown["at"], "--json"])
+        assert json.loads(capsys.readouterr().out)["effect"] == shown["effect"]
 
 
 def test_what_is_suggested_acknowledges_once_it_is_filled_in(

@@ -40,12 +40,14 @@ class Lack:
 
 def uncovered(examined: Examination) -> Iterator[Finding]:
     covered_by_one = {layer: _covered_by_one(examined, layer) for layer in Layer}
+    # of a layer with rules that are not decided nobody knows that it grants nothing
+    decided = {layer: all(examined.region(rule) is not None for rule in _covers(examined, layer)) for layer in Layer}
     lacks = [
         lack
         for permit in examined.each(examined.of(Kind.PERMIT))
         for layer in examined.layers_above(permit)
         if id(permit) not in covered_by_one[layer]
-        for lack in _lacks(examined, permit, layer)
+        for lack in _lacks(examined, permit, layer, decided[layer])
     ]
     every = len(lacks) <= REPLAYED
     for region, group in examined.each(_groups(examined, lacks)):
@@ -71,18 +73,20 @@ def _covered_by_one(examined: Examination, layer: Layer) -> frozenset[int]:
     return frozenset(id(permits[place]) for places in found for place in places)
 
 
-def _lacks(examined: Examination, permit: Rule, layer: Layer) -> Iterator[Lack]:
+def _lacks(examined: Examination, permit: Rule, layer: Layer, decided: bool) -> Iterator[Lack]:
     granted = examined.region(permit) or ()
     here = tuple(commons(granted, _stated(examined, layer)))
     rules, index = examined.index(Kind.PERMIT, Kind.DELEGATE)
-    undecided = any(examined.region(rule) is None for rule in _covers(examined, layer))
-    near = [rules[place] for place in index.meeting(here) if rules[place].layer is layer]
-    boxes = [box for rule in near for box in examined.region(rule) or ()]
+    met = [rules[place] for place in index.meeting(here)]
+    near = [rule for rule in met if rule.layer is layer]
+    # what a layer further up permits is granted, whatever this one says: nobody misses its consent there
+    above = [rule for rule in met if rule.layer < layer and rule.policy.kind is Kind.PERMIT]
+    boxes = [box for rule in (*near, *above) for box in examined.region(rule) or ()]
     for box in here:
         left = covered(box, boxes)
         if left.whole is False and left.rest is not None:
             everywhere = all(covered(each, here).whole for each in granted)
-            yield Lack(permit, layer, tuple(near), left.rest, everywhere and not near and not undecided)
+            yield Lack(permit, layer, tuple(near), left.rest, decided and everywhere and not near)
             return
 
 

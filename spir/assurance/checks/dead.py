@@ -8,7 +8,6 @@ from itertools import combinations
 from spir.assurance.checks.examination import Claim, Examination
 from spir.assurance.checks.grouping import names
 from spir.assurance.finding import Finding, Named, Severity
-from spir.assurance.proof.scope import reach
 from spir.assurance.proof.terms import every
 from spir.assurance.proof.truth import reading
 from spir.engine.ruleset import Rule
@@ -26,7 +25,7 @@ def dead(examined: Examination) -> Iterator[Finding]:
 
     - **error**: no request makes the condition true: two parts of it exclude each other, or
       ask for what the vocabulary rules out. A permit of that kind never grants; a deny denies
-      only where an attribute is missing; a require stops everything that it applies to.
+      only where an attribute is missing; a require is never met.
     - **warning**: a require whose condition is true for every request: it requires nothing.
     - **note**: the time of the policy is over (`valid.until`); or its condition has so many
       alternatives that this and the checks of pairs cannot decide it.
@@ -66,10 +65,10 @@ def _said(rule: Rule, severity: Severity, text: str, mend: str) -> Finding:
 def _never_true(examined: Examination, rule: Rule) -> Iterator[Finding]:
     policy = rule.policy
     text = f"`{policy.id}` {_CONSEQUENCES[policy.kind]}: {_why(examined, policy.when)}"
-    if policy.kind is not Kind.REQUIRE:
+    boxes = examined.acts(rule) if policy.kind is Kind.REQUIRE else ()
+    if not boxes:
         yield _said(rule, Severity.ERROR, text, "correct the condition, or take the policy out")
-        return
-    for box in examined.boxes(reach(rule, examined.world)) or ():
+    for box in boxes or ():
         shown = examined.shown(box, _fails(rule))
         if shown is not None:
             mend = "correct the condition, or say deny if nobody may"
@@ -81,7 +80,7 @@ _CONSEQUENCES = {
     Kind.PERMIT: "never grants",
     Kind.DELEGATE: "never delegates",
     Kind.DENY: "denies at most where an attribute is missing",
-    Kind.REQUIRE: "stops all that it applies to",
+    Kind.REQUIRE: "can never be met",
     Kind.OBLIGE: "obliges at most where an attribute is missing",
 }
 

@@ -150,7 +150,7 @@ class Examination:
         somewhere = Box(box.world, {ORGANIZATION: self.world.universe(ORGANIZATION), **box.domains}, box.relations)
         found = witness(self._now(somewhere)) or witness(somewhere)
         if found is None:
-            self.dropped += 1
+            self.dropped += not box.is_empty
             return None
         return self.replayed(found.request, found.at, claim)
 

@@ -66,9 +66,14 @@ def _unordered(rule: Rule) -> list[Obligation]:
 
 def _permitted(examined: Examination, one: Rule, other: Rule) -> Iterator[Box]:
     """Where both bind: a permit does where it grants, an oblige where anything is granted."""
-    grants = {id(rule): rule for rule in (one, other) if rule.policy.kind is Kind.PERMIT}
+    grants = [rule for rule in (one, other) if rule.policy.kind is Kind.PERMIT]
     for box in commons(examined.acts(one), examined.acts(other)):
-        for permit in tuple(grants.values()) or examined.of(Kind.PERMIT):
+        if grants:
+            # each permit for itself: the one may be covered by the layers above where the other is not
+            yield from (
+                last for part in granted(examined, grants[0], box) for last in granted(examined, grants[-1], part)
+            )
+        for permit in examined.of(Kind.PERMIT) if not grants else ():
             for part in commons((box,), examined.region(permit)):
                 yield from granted(examined, permit, part)
 
