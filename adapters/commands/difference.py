@@ -101,7 +101,7 @@ def _grouped(changes: Sequence[Change]) -> Iterator[str]:
             yield f"  {number}. {change.region or 'everything'}"
             yield f"     before: {_said(change.before)}"
             yield f"     after:  {_said(change.after)}"
-            yield f"     at {change.at.isoformat()}, by"
+            yield f"     asked at {change.at.isoformat()}:"
             yield f"     {json.dumps(change.request.to_json(), ensure_ascii=False)}"
 
 

@@ -15,16 +15,17 @@ are looked at, and both directions are the same question with the sides swapped.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
 from spir.assurance.change import Change, Difference, Direction, Version
+from spir.assurance.checks.wording import words
 from spir.assurance.duties import duties_of
 from spir.assurance.finding import Named
 from spir.assurance.proof.box import Box
-from spir.assurance.proof.domain import Line, interval, micros
+from spir.assurance.proof.domain import Domain, Line, interval, micros
 from spir.assurance.proof.solver import Undecided
 from spir.assurance.proof.terms import Statement
 from spir.assurance.proof.witness import holds, witness
@@ -32,7 +33,7 @@ from spir.assurance.proof.world import NOW
 from spir.assurance.proof.zone import Question, Reasoner, Region, Zone, zone
 from spir.assurance.replay import Outcome, Replay
 from spir.assurance.sides import STOPPERS, Owner, Regions, Side, Slice
-from spir.assurance.versions import Edit, common_world, paired, remarks
+from spir.assurance.versions import Edit, common_world, jurisdictions, paired, remarks
 from spir.engine.ruleset import Rule
 from spir.model.policy import Kind, Layer
 
@@ -63,7 +64,8 @@ def difference(
     world, doubts = common_world(old, new, at)
     regions = Regions(world)
     before, after = Side(pairing.old, old.rules, regions), Side(pairing.new, new.rules, regions)
-    found = _Comparison(before, after, pairing.edits, Reasoner(world, solver), Replay(old, new), bounds)
+    replay, places = Replay(old, new), jurisdictions(world, (*old.rules.sets, *new.rules.sets))
+    found = _Comparison(before, after, pairing.edits, Reasoner(world, solver), replay, places, bounds)
     found.compare()
     return Difference(tuple(found.changes), (*doubts, *found.undecided), (*remarks(old, new), *found.remarks))
 
@@ -83,6 +85,7 @@ class _Comparison:
     edits: tuple[Edit, ...]
     reasoner: Reasoner
     replay: Replay
+    places: Mapping[Domain, str]
     bounds: Bounds
     changes: list[Change] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
@@ -134,7 +137,7 @@ class _Comparison:
         edits = [edit for edit in self.edits if self._has_say(edit, outcome)]
         return Change(
             direction,
-            box.words(),
+            words(box, self.places),
             outcome.request,
             outcome.at,
             outcome.before,

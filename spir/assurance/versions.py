@@ -13,14 +13,16 @@ from operator import attrgetter
 from typing import Any
 
 from spir.assurance.change import Version
-from spir.assurance.proof.terms import CLOCK, tests
+from spir.assurance.proof.domain import Domain, under
+from spir.assurance.proof.terms import CLOCK, ORGANIZATION, tests
 from spir.assurance.proof.truth import reading
 from spir.assurance.proof.world import World
 from spir.engine.ruleset import Rule, RuleSet, Site
 from spir.language.typecheck import Kind
 from spir.language.vocabulary import Declaration, Vocabulary
+from spir.model.policy import PolicySet
 
-__all__ = ["Edit", "Pairing", "common_world", "paired", "remarks"]
+__all__ = ["Edit", "Pairing", "common_world", "jurisdictions", "paired", "remarks"]
 
 # What a policy says, and what it is called in a sentence. `emergency` decides nothing by itself.
 _PARTS = {
@@ -125,6 +127,12 @@ def common_world(old: Version, new: Version, at: datetime | None = None) -> tupl
     if one.timezone.key != other.timezone.key and any(_reads_clock(rule, world) for rule in old.rules.every):
         doubts.append("conditions on the time of day were compared as if the time zone had not changed")
     return world, tuple(doubts)
+
+
+def jurisdictions(world: World, sets: Iterable[PolicySet]) -> Mapping[Domain, str]:
+    """The paths that documents are for, by the organisations that lie under them."""
+    universe = world.universe(ORGANIZATION)
+    return {under(path) & universe: path for path in sorted({found.jurisdiction for found in sets} - {""})}
 
 
 def _reads_clock(rule: Rule, world: World) -> bool:
