@@ -10,7 +10,7 @@ millisecond; how late each of them is done beyond that is what it waited. The
 same without a reload stands beside it as the machine's own noise.
 
 Through the gates, the validator looks at all policies and the difference to
-what is in force is proved, each for `validate_seconds` at most.
+what is in force is proved, for `validate_seconds` and a third of them at most.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ async def gated(report: Report, runs: int, roles: int, each: int) -> None:
                 took.append(time.perf_counter() - start)
         most = bench.policies.settings.policy.validate_seconds
         settings = {"policies": roles * each, "changed": each, "runs": runs, "validate_seconds": most}
-        goal, met = f"<= {GOAL_SECONDS:g} s and twice {most:g} s", max(took) <= GOAL_SECONDS + 2 * most
+        goal, met = f"<= {GOAL_SECONDS + 1.4 * most:g} s", max(took) <= GOAL_SECONDS + 1.4 * most
         report.add("reload to effect, through the gates", statistics.median(took), "s", goal=goal, met=met, **settings)
         for name, share in (("p99", 0.99), ("worst", 1.0)):
             report.add(f"a decision waits, through the gates, {name}", percentile(bench.waits, share), "ms")

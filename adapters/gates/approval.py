@@ -5,7 +5,8 @@ and how many regions) and the trail (each region with a request that shows it).
 With `[policy] second_signature`, a bundle that newly permits anything, or owes
 less for it, comes into force only if two people have signed it: one of
 `trusted_keys`, and another of `second_keys` (of `trusted_keys` where there are
-none). What could not be decided, within `validate_seconds`, counts as permitted.
+none). What could not be decided, within a third of `validate_seconds`, counts as
+permitted.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = ["Approval"]
 
 log = logging.getLogger("spir.policies")
 
+SHARE = 1 / 3  # of the seconds of the validator
 TOLD = 20  # regions in the trail
 WIDTH = 120  # characters of a text in it
 DENIED = "newly denied"  # what is not decided about denials is no reason for a signature
@@ -67,7 +69,7 @@ class Approval:
     def _compared(self, before: Version | None, after: Version) -> Difference:
         if before is None:
             return Difference(undecided=("nothing was in force before",))
-        patience = Patience(self._settings.policy.validate_seconds)
+        patience = Patience(self._settings.policy.validate_seconds * SHARE)
         found = difference(before, after, bounds=Bounds(go_on=patience.left))
         return replace(found, undecided=tuple(text for text in found.undecided if DENIED not in text))
 

@@ -9,7 +9,7 @@ __all__ = ["UNIONS", "Patience"]
 
 # Checks that ask about several policies together, and may take as long as they like: each has a share only.
 UNIONS = frozenset(("shadowing", "redundancy", "indeterminate", "layers"))
-SHARE = 0.1
+SHARE = 0.03
 
 
 class Patience:

@@ -4,7 +4,7 @@
 what is in force, `warn` only says and records them, `off` asks for none. What
 the validator could not finish in `validate_seconds` is a warning like any
 other: somebody has to answer for it, or allow it more time. Questions about
-unions of policies have a tenth of it each; where that is not enough, it is
+unions of policies have a small share of it; where that is not enough, it is
 recorded, and no reason to refuse: `spir check` has the time.
 
 Asked of changes only. At the start that is what has not passed before.
