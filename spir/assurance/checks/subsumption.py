@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from spir.assurance.checks.examination import Claim, Examination
 from spir.assurance.checks.extent import within
 from spir.assurance.checks.grouping import Pair, findings, names
-from spir.assurance.duties import duties_of
+from spir.assurance.duties import duties_of, meets
 from spir.assurance.finding import Finding, Severity
 from spir.engine.ruleset import Rule
 from spir.model.decision import Decision
@@ -20,7 +20,7 @@ def subsumption(examined: Examination) -> Iterator[Finding]:
     """Policies of no effect, because one other policy does all that they do.
 
     - **warning**: whatever this policy grants, forbids, requires, delegates or obliges to, another
-      one of the same kind does as well, with the same obligations. Whoever changes or removes the
+      one of the same kind does as well, and demands all that this one demands. Whoever changes or removes the
       narrower one will wonder why nothing happens.
 
     A permit or a delegate is compared within its layer, since each layer must grant for itself;
@@ -54,11 +54,13 @@ def replaces(wide: Rule, narrow: Rule) -> bool:
     else:
         stands = wide.layer <= narrow.layer
         lasting = wide.policy.emergency is narrow.policy.emergency or wide.policy.emergency is Emergency.NEVER
-    return stands and lasting and _duties(wide) == _duties(narrow)
+    return stands and lasting and _owes(wide, narrow)
 
 
-def _duties(rule: Rule) -> frozenset[object]:
-    return frozenset(duty for obligation in rule.policy.obligations for duty in duties_of(obligation))
+def _owes(wide: Rule, narrow: Rule) -> bool:
+    """Whether the one demands all that the other does."""
+    duties = (duty for obligation in narrow.policy.obligations for duty in duties_of(obligation))
+    return all(any(meets(obligation, duty) for obligation in wide.policy.obligations) for duty in duties)
 
 
 def _both(pair: Pair) -> Claim:
