@@ -10,7 +10,7 @@
               box <= box, box.meets(box), box.is_empty, box.words(); covered(box, others, limit) -> Coverage
     pairs     Index.of(regions): meeting(region) and inside(region) give the places of all those regions at once
     witness   witness(box) -> Witness(request, at) | None; holds(statement, world, request, at); lies_in(box, ...)
-    assign    one value for every variable of a box: what the emptiness of boxes rests on
+    assign    one value for every variable of a box: what the emptiness of boxes rests on (and relations)
     whole     parts of conditions that have no exact reading, and what is known of them all the same
 
 A proof speaks of complete requests that keep to the vocabulary, facts written

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from spir.assurance.proof.assign import Assignment, apart, assign, coupled
+from spir.assurance.proof.assign import Assignment, assign, coupled
 from spir.assurance.proof.domain import PRESENT, Domain, Spans
+from spir.assurance.proof.relations import apart
 from spir.assurance.proof.terms import All, Any, Related, Statement, Test, Variable, opposite
 from spir.assurance.proof.world import World
 from spir.engine.evaluate import free_attributes

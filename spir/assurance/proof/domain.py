@@ -6,28 +6,25 @@ the same values. What holds no interval at all is a `Choice` whatever the kind
 of value, so that `NOTHING`, `ABSENT`, `PRESENT` and `ANYTHING` are good for
 every variable.
 
-Every line of values has a next value for each, so all intervals are half open,
-`[low, high)`: whole numbers by 1, doubles by the next double, text by appending
-the least character. "Starts with dr." is the interval from `dr.` to before
-`dr/`. No number here is NaN or infinite.
+Intervals are half open, and text has an order too (`spir.assurance.proof.line`):
+"starts with dr." is the interval from `dr.` to before `dr/`. No number here is
+NaN or infinite.
 """
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import Enum
-from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
-from spir.language.values.scalars import EPOCH, timestamp_text
+from spir.assurance.proof.line import LEAST, V6, Line, Point, Span, before, beyond, micros, moment
+from spir.assurance.proof.saying import all_but, any_of, named, spoken
 
 __all__ = [
     "ABSENT",
     "ANYTHING",
+    "LEAST",
     "NOTHING",
     "PRESENT",
     "V6",
@@ -44,40 +41,6 @@ __all__ = [
     "prefix",
     "under",
 ]
-
-Point: TypeAlias = str | bool | int | float
-
-# Addresses of version 6 come behind those of version 4 on the line of addresses.
-V6 = 1 << 32
-LEAST = "\0"
-GREATEST = "\U0010ffff"
-MICROSECOND = timedelta(microseconds=1)
-
-
-class Line(Enum):
-    """What the values of an interval are."""
-
-    INT = "int"
-    DOUBLE = "double"
-    MOMENT = "moment"  # microseconds since 1970, UTC
-    CLOCK = "clock"  # microseconds since midnight
-    ADDRESS = "address"  # version 4 as its number, version 6 as V6 more than its number
-    TEXT = "text"
-
-    def after(self, value: Point) -> Point:
-        """The next value; nothing lies between."""
-        if self is Line.TEXT:
-            return f"{value}{LEAST}"
-        assert not isinstance(value, str)
-        return math.nextafter(value, math.inf) if self is Line.DOUBLE else value + 1
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """From `low` to before `high`; None is no bound."""
-
-    low: Point | None
-    high: Point | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +94,7 @@ class Choice:
 
     def words(self, name: str) -> str:
         """As in `modality CR or DX`, `role is not nurse`, `risk absent`."""
-        named = sorted(map(_word, self.values))
-        if not self.others:
-            return _joined(name, named, self.absent)
-        if not named:
-            return f"{name} anything" if self.absent else f"{name} present"
-        return f"{name} is not {' nor '.join(named)}{' or absent' if self.absent else ''}"
+        return (all_but if self.others else any_of)(name, named(self.values), self.absent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +159,14 @@ class Spans:
         if 0 in self:
             return 0
         first = self.spans[0]
-        # only what ends can come first without a beginning
-        return first.low if first.low is not None else _before(self.line, first.high)
+        if first.low is not None:
+            return first.low
+        assert first.high is not None  # not all numbers are in it: 0 is not
+        return before(self.line, first.high)
 
     def words(self, name: str) -> str:
         """As in `sensitivity 4 to 5`, `trust above 0.5`, `time of day 08:00 to 17:00`."""
-        return _joined(name, [_SAID[self.line](span) for span in self.spans], self.absent)
+        return any_of(name, spoken(self.line, self.spans), self.absent)
 
 
 Domain: TypeAlias = Choice | Spans
@@ -236,27 +196,12 @@ def interval(line: Line, low: Point | None, high: Point | None, *, above: bool =
 
 def prefix(text: str) -> Domain:
     """Present, and a text that starts with this one."""
-    return interval(Line.TEXT, text, _beyond(text), below=True)
+    return interval(Line.TEXT, text, beyond(text), below=True)
 
 
 def under(path: str) -> Domain:
     """Present, and this path or one below it (`lies_under`)."""
     return one_of((path,)) | prefix(f"{path}/") if path else PRESENT
-
-
-def micros(at: datetime) -> int:
-    """A moment's place on its line."""
-    return (at - EPOCH) // MICROSECOND
-
-
-def moment(place: int) -> datetime:
-    return EPOCH + place * MICROSECOND
-
-
-def _beyond(text: str) -> str | None:
-    """The least text that comes after all that start with this one; None if there is none."""
-    stem = text.rstrip(GREATEST)
-    return f"{stem[:-1]}{chr(ord(stem[-1]) + 1)}" if stem else None
 
 
 # -- the normal form -------------------------------------------------------------------------
@@ -312,7 +257,7 @@ def _common(left: Spans, right: Spans) -> Iterator[Point]:
             yield cut
 
 
-# -- picking and saying ----------------------------------------------------------------------
+# -- picking ----------------------------------------------------------------------
 
 
 def _names(stem: str) -> Iterator[str]:
@@ -330,96 +275,3 @@ def _texts(span: Span) -> Iterator[str]:
     stem = low.removesuffix(LEAST)
     yield from (stem, f"{stem}x", f"{stem}0", f"{stem}-")
     yield low
-
-
-def _before(line: Line, value: Point | None) -> Point:
-    assert not isinstance(value, str) and value is not None
-    return math.nextafter(value, -math.inf) if line is Line.DOUBLE else value - 1
-
-
-def _word(value: Point) -> str:
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value) or '""'
-
-
-def _joined(name: str, words: list[str], absent: bool) -> str:
-    if len(words) == 1 and not absent:
-        return f"{name} is {words[0]}" if " " not in words[0] else f"{name} {words[0]}"
-    return f"{name} {' or '.join([*words, *(['absent'] if absent else [])]) or 'never'}"
-
-
-def _from_to(span: Span, line: Line, text: Callable[[Point], str]) -> str:
-    """Both ends included."""
-    last = None if span.high is None else _before(line, span.high)
-    if span.low is None:
-        return "anything" if last is None else f"up to {text(last)}"
-    if last is None:
-        return f"from {text(span.low)}"
-    return text(last) if span.low == last else f"{text(span.low)} to {text(last)}"
-
-
-def _double(span: Span) -> str:
-    """An end that is one step beyond a shorter number was that number, left out or included."""
-    low, high = (None if edge is None else _edge(edge) for edge in (span.low, span.high))
-    if low is not None and high is not None:
-        if low[0] == high[0]:
-            return low[0]
-        return f"{'above ' if low[1] else ''}{low[0]} to {'' if high[1] else 'below '}{high[0]}"
-    if low is not None:
-        return f"{'above' if low[1] else 'from'} {low[0]}"
-    return f"{'up to' if high[1] else 'below'} {high[0]}" if high is not None else "anything"
-
-
-def _edge(edge: Point) -> tuple[str, bool]:
-    """The number, and whether the edge is the next after it."""
-    number = _before(Line.DOUBLE, edge)
-    shorter = len(repr(number)) < len(repr(edge))
-    return (f"{number:g}" if shorter else f"{edge:g}"), shorter
-
-
-def _clock(span: Span) -> str:
-    return f"{_time(span.low or 0)} to {_time(24 * 3_600_000_000 if span.high is None else span.high)}"
-
-
-def _time(place: Point) -> str:
-    minutes, rest = divmod(int(place), 60_000_000)
-    text = f"{minutes // 60:02d}:{minutes % 60:02d}"
-    return f"{text}:{rest / 1_000_000:09.6f}".rstrip("0").rstrip(".") if rest else text
-
-
-def _moments(span: Span) -> str:
-    parts = (("from", span.low), ("until", span.high))
-    return " ".join(f"{word} {_moment(edge)}" for word, edge in parts if edge is not None)
-
-
-def _moment(place: Point) -> str:
-    return timestamp_text(moment(int(place)))
-
-
-def _address(place: Point) -> str:
-    number = int(place)
-    return str(IPv4Address(number) if number < V6 else IPv6Address(number - V6))
-
-
-def _text(span: Span) -> str:
-    low, high = span.low, span.high
-    assert isinstance(low, str | None) and isinstance(high, str | None)
-    if low and high == _beyond(low):
-        return f"starting with {low}"
-    if low is not None and high == f"{low}{LEAST}":
-        return low
-    parts = []
-    if low:
-        parts.append(f"after {low[:-1]!r}" if low.endswith(LEAST) else f"from {low!r}")
-    if high is not None:
-        parts.append(f"up to {high[:-1]!r}" if high.endswith(LEAST) else f"before {high!r}")
-    return " ".join(parts) or "any text"
-
-
-_SAID: Mapping[Line, Callable[[Span], str]] = {
-    Line.INT: lambda span: _from_to(span, Line.INT, str),
-    Line.DOUBLE: _double,
-    Line.MOMENT: _moments,
-    Line.CLOCK: _clock,
-    Line.ADDRESS: lambda span: _from_to(span, Line.ADDRESS, _address),
-    Line.TEXT: _text,
-}

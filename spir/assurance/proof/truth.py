@@ -9,52 +9,20 @@ attributes it needs are there.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
-from ipaddress import IPv4Network
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
-from spir.assurance.proof.domain import (
-    ABSENT,
-    NOTHING,
-    PRESENT,
-    V6,
-    Domain,
-    Line,
-    Point,
-    interval,
-    micros,
-    one_of,
-    prefix,
-    under,
-)
-from spir.assurance.proof.terms import (
-    ALWAYS,
-    CLOCK,
-    NEVER,
-    Related,
-    Statement,
-    Variable,
-    address,
-    every,
-    opposite,
-    some,
-)
-from spir.assurance.proof.whole import needed
-from spir.assurance.proof.world import NOW, World, negation
-from spir.engine.evaluate import Scope, evaluate
-from spir.engine.ruleset import UTC
-from spir.language.timing import looks_at_clock
+from spir.assurance.proof.calls import CALLS, hours
+from spir.assurance.proof.constants import DOMAINS
+from spir.assurance.proof.domain import ABSENT, NOTHING, PRESENT, Domain, one_of
+from spir.assurance.proof.leaves import UNKNOWN, Truth, among, constant, folded, taken_whole
+from spir.assurance.proof.terms import NEVER, Related, Statement, Variable, every, opposite, some
+from spir.assurance.proof.world import World, negation
 from spir.language.typecheck import element
-from spir.language.values.functions import FUNCTIONS, read_arguments
-from spir.language.values.operators import COMPARISONS, Invalid, instant
-from spir.language.values.scalars import EPOCH
-from spir.language.walk import nodes
+from spir.language.values.functions import FUNCTIONS
+from spir.language.values.operators import Invalid
 from spir.model.condition import (
-    FALSE,
-    TRUE,
     And,
     Attribute,
     Call,
@@ -70,29 +38,12 @@ from spir.model.condition import (
     Or,
 )
 from spir.model.condition import Variable as Bound
-from spir.model.value import Unknown, Value, Why
+from spir.model.value import Value
 
 __all__ = ["Truth", "reading", "surely", "surely_not"]
 
-# Beyond it, whole numbers and doubles are compared less exactly than the intervals would.
-EXACT = 2.0**53
-MICROSECONDS = 1_000_000
-
 _SCALARS = frozenset(("string", "int", "double", "bool", "timestamp"))
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
-
-
-class Truth(NamedTuple):
-    """The requests for which a condition is true, and those for which it is false."""
-
-    true: Statement
-    false: Statement
-
-    def swapped(self) -> Truth:
-        return Truth(self.false, self.true)
-
-
-UNKNOWN = Truth(NEVER, NEVER)
 
 
 def surely(condition: Condition, world: World) -> Statement:
@@ -120,22 +71,18 @@ def _statement(node: Condition, world: World, true: bool) -> Statement:
         return _statement(node.item, world, not true)  # type: ignore[union-attr]
     found: Truth | None = world.readings.get(node)
     if found is None:
-        found = world.readings[node] = _RULES.get(kind, _whole)(node, world)
+        found = world.readings[node] = _RULES.get(kind, taken_whole)(node, world)
     return found.true if true else found.false
 
 
 # -- logic -----------------------------------------------------------------------------------
 
 
-def _literal(node: Literal, world: World) -> Truth:
-    return Truth(ALWAYS, NEVER) if node == TRUE else Truth(NEVER, ALWAYS) if node == FALSE else UNKNOWN
-
-
 def _attribute(node: Attribute, world: World) -> Truth:
     kind = world.kind(node.path).type
     if kind == "bool":
-        return _within(node.path, one_of((True,)), world)
-    return UNKNOWN if kind else _whole(node, world)
+        return among(node.path, one_of((True,)), world)
+    return UNKNOWN if kind else taken_whole(node, world)
 
 
 def _definitely(node: Definitely, world: World) -> Truth:
@@ -146,7 +93,7 @@ def _definitely(node: Definitely, world: World) -> Truth:
 def _conditional(node: Conditional, world: World) -> Truth:
     """Where the test is unknown, what both sides agree in stands; where it is neither true nor false, nothing."""
     if not _is_truth(node.test, world):
-        return _whole(node, world)
+        return taken_whole(node, world)
     test, yes, no = reading(node.test, world), reading(node.yes, world), reading(node.no, world)
 
     def sides(one: Statement, other: Statement) -> Statement:
@@ -173,27 +120,16 @@ def _is_truth(node: Condition, world: World) -> bool:
 
 def _has(node: Has, world: World) -> Truth:
     if not isinstance(node.operand, Attribute):
-        return _whole(node, world)
+        return taken_whole(node, world)
     variable = world.attribute(node.operand.path)
     return Truth(world.test(variable, PRESENT), world.test(variable, ABSENT))
-
-
-def _whole(node: Condition, world: World) -> Truth:
-    """A part of which only this is known: without the attributes it needs it is neither true nor false."""
-    if _is_closed(node):
-        return _literal(_constant(node) or Literal(None), world)
-    variable = Variable("", node)
-    there = [world.there(path) for path in sorted(needed(node))]
-    return Truth(
-        every((*there, world.test(variable, one_of((True,))))), every((*there, world.test(variable, one_of((False,)))))
-    )
 
 
 # -- comparisons -----------------------------------------------------------------------------
 
 
 def _compare(node: Compare, world: World) -> Truth:
-    left, right = _folded(node.left), _folded(node.right)
+    left, right = folded(node.left), folded(node.right)
     if node.op == "!=":
         return reading(Compare("==", left, right), world).swapped()
     if node.op == "in":
@@ -206,32 +142,26 @@ def _compare(node: Compare, world: World) -> Truth:
         if node.op in (">", ">="):
             return _related(node, _MIRRORED[node.op], right, left, world)
         return _related(node, node.op, left, right, world)
-    return _whole(node, world)
+    return taken_whole(node, world)
 
 
 def _against(node: Compare, side: Condition, op: str, value: Value, world: World) -> Truth:
     """One side is a constant."""
     match side:
         case Literal():
-            return _whole(node, world)
+            return taken_whole(node, world)
         case Attribute(path):
             kind = world.kind(path).type
             try:
-                found = _DOMAINS[kind](op, value) if kind in _DOMAINS else None
+                found = DOMAINS[kind](op, value) if kind in DOMAINS else None
             except Invalid:
                 return UNKNOWN
-            return _whole(node, world) if found is None else _within(path, found, world)
+            return taken_whole(node, world) if found is None else among(path, found, world)
         case Call("getHours", (Attribute("context.now"), *zone)) if _is_site_clock(zone, world):
-            return _hours(op, value, world)
+            return hours(op, value, world)
     if op == "==" and isinstance(value, bool) and isinstance(side, And | Or | Not | Compare | Has):
         return reading(side, world) if value else reading(side, world).swapped()
-    return _whole(node, world)
-
-
-def _within(path: str, domain: Domain, world: World) -> Truth:
-    """True for the values of the domain, false for all others, unknown for none."""
-    variable = world.attribute(path)
-    return Truth(world.test(variable, domain & PRESENT), world.test(variable, domain.complement() & PRESENT))
+    return taken_whole(node, world)
 
 
 def _related(node: Compare, op: str, left: Attribute, right: Attribute, world: World) -> Truth:
@@ -242,7 +172,7 @@ def _related(node: Compare, op: str, left: Attribute, right: Attribute, world: W
     if one in _SCALARS and other in _SCALARS and one != other and {one, other} != {"int", "double"}:
         return UNKNOWN
     if one not in _SCALARS or one != other:
-        return _whole(node, world)
+        return taken_whole(node, world)
     if one == "bool" and op != "==":
         return _rising(op, left.path, right.path, world)
     found = Related(op, *_ordered(op, world.attribute(left.path), world.attribute(right.path)))
@@ -251,7 +181,7 @@ def _related(node: Compare, op: str, left: Attribute, right: Attribute, world: W
 
 def _rising(op: str, left: str, right: str, world: World) -> Truth:
     """Of two bools: false is less than true."""
-    one, other = _within(left, one_of((True,)), world), _within(right, one_of((True,)), world)
+    one, other = among(left, one_of((True,)), world), among(right, one_of((True,)), world)
     if op == "<":
         return Truth(
             every((one.false, other.true)),
@@ -277,97 +207,31 @@ def _member(node: Compare, left: Condition, right: Condition, world: World) -> T
             equal = [reading(Compare("==", left, item), world) for item in items]
             false = every((*there, *(one.false for one in equal)))
             return Truth(every((*there, some(one.true for one in equal))), false)
-    return _whole(node, world)
+    return taken_whole(node, world)
 
 
 def _among(node: Compare, left: Condition, members: tuple[Value, ...], world: World) -> Truth:
     """A member of another type leaves it undecided whether the value is among them, unless it is."""
     if not isinstance(left, Attribute):
-        return _whole(node, world)
+        return taken_whole(node, world)
     if not members:
         return Truth(NEVER, world.there(left.path))
     kind = world.kind(left.path).type
-    if kind not in _DOMAINS:
-        return _whole(node, world)
+    if kind not in DOMAINS:
+        return taken_whole(node, world)
     domain: Domain = NOTHING
     undecided = False
     for member in members:
         try:
-            found = _DOMAINS[kind]("==", member)
+            found = DOMAINS[kind]("==", member)
         except Invalid:
             undecided = True
             continue
         if found is None:
-            return _whole(node, world)
+            return taken_whole(node, world)
         domain = domain | found
-    truth = _within(left.path, domain, world)
+    truth = among(left.path, domain, world)
     return Truth(truth.true, NEVER) if undecided else truth
-
-
-# -- the values that compare so with a constant ----------------------------------------------
-
-# For an operator and a constant; None where it is not known exactly. Raises Invalid for a constant of another type.
-Domains = Callable[[str, Value], Domain | None]
-
-
-def _on(line: Line, op: str, value: Point) -> Domain:
-    match op:
-        case "==":
-            return interval(line, value, value)
-        case "<" | "<=":
-            return interval(line, None, value, below=op == "<") & PRESENT
-        case _:
-            return interval(line, value, None, above=op == ">") & PRESENT
-
-
-def _texts(op: str, value: Value) -> Domain:
-    if not isinstance(value, str):
-        raise Invalid
-    return one_of((value,)) if op == "==" else _on(Line.TEXT, op, value)
-
-
-def _number(value: Value) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Invalid
-    return value
-
-
-def _ints(op: str, value: Value) -> Domain | None:
-    number = _number(value)
-    if isinstance(number, int):
-        return _on(Line.INT, op, number)
-    if not abs(number) < EXACT:  # nor for what is no number
-        return None
-    if number.is_integer():
-        return _on(Line.INT, op, int(number))
-    if op == "==":
-        return NOTHING
-    return _on(Line.INT, "<=" if op in ("<", "<=") else ">", math.floor(number))
-
-
-def _doubles(op: str, value: Value) -> Domain | None:
-    number = _number(value)
-    if not abs(number) < (EXACT if isinstance(number, int) else math.inf):
-        return None
-    return _on(Line.DOUBLE, op, float(number) + 0.0)
-
-
-def _bools(op: str, value: Value) -> Domain:
-    return one_of(each for each in (True, False) if COMPARISONS[op](each, value))
-
-
-def _moments(op: str, value: Value) -> Domain:
-    if not isinstance(value, datetime):
-        raise Invalid
-    return _on(Line.MOMENT, op, micros(instant(value)))
-
-
-_DOMAINS: Mapping[str, Domains] = MappingProxyType(
-    {"string": _texts, "int": _ints, "double": _doubles, "bool": _bools, "timestamp": _moments}
-)
-
-
-# -- the clock -------------------------------------------------------------------------------
 
 
 def _is_site_clock(zone: Iterable[Condition], world: World) -> bool:
@@ -380,116 +244,16 @@ def _is_site_clock(zone: Iterable[Condition], world: World) -> bool:
     return False
 
 
-def _hours(op: str, value: Value, world: World) -> Truth:
-    try:
-        found = [hour for hour in range(24) if COMPARISONS[op](hour, value)]
-    except Invalid:
-        return UNKNOWN
-    domain: Domain = NOTHING
-    for hour in found:
-        domain = domain | _clock(hour * 3600, (hour + 1) * 3600)
-    return _by(CLOCK, domain, world)
-
-
-def _clock(start: float, end: float) -> Domain:
-    """From and until so many seconds since midnight."""
-    return interval(Line.CLOCK, round(start * MICROSECONDS), round(end * MICROSECONDS), below=True)
-
-
-def _by(variable: Variable, domain: Domain, world: World) -> Truth:
-    return Truth(world.test(variable, domain & PRESENT), world.test(variable, domain.complement() & PRESENT))
-
-
-# -- functions -------------------------------------------------------------------------------
+# -- functions and members of lists ----------------------------------------------------------
 
 
 def _call(node: Call, world: World) -> Truth:
-    rule = _CALLS.get(node.function)
-    arguments = [_folded(argument) for argument in node.arguments]
+    rule = CALLS.get(node.function)
+    arguments = [folded(argument) for argument in node.arguments]
     if rule is None or not all(isinstance(argument, Literal | Attribute) for argument in arguments):
-        return _whole(node, world)
+        return taken_whole(node, world)
     found = rule([a.value if isinstance(a, Literal) else a for a in arguments], world)
-    return _whole(node, world) if found is None else found
-
-
-def _starts_with(arguments: list[Any], world: World) -> Truth | None:
-    return _of_text(arguments, world, prefix)
-
-
-def _org_under(arguments: list[Any], world: World) -> Truth | None:
-    return _of_text(arguments, world, under)
-
-
-def _of_text(arguments: list[Any], world: World, domain: Callable[[str], Domain]) -> Truth | None:
-    match arguments:
-        case [Attribute(path), str() as constant] if world.kind(path).type == "string":
-            return _within(path, domain(constant), world)
-    return None
-
-
-def _ip_in(arguments: list[Any], world: World) -> Truth | None:
-    match arguments:
-        case [Attribute(path), str() as text] if world.kind(path).type == "string":
-            try:
-                network = read_arguments("ip.in", ["::", text])[1]
-            except Invalid:
-                return UNKNOWN
-            base = 0 if isinstance(network, IPv4Network) else V6
-            first, last = int(network.network_address), int(network.broadcast_address)
-            truth = _by(address(path), interval(Line.ADDRESS, base + first, base + last), world)
-            there = world.there(path)
-            return Truth(every((there, truth.true)), every((there, truth.false)))
-    return None
-
-
-def _time_between(arguments: list[Any], world: World) -> Truth | None:
-    if any(isinstance(argument, Attribute) for argument in arguments):
-        return None
-    try:
-        start, end = read_arguments("time.between", arguments)
-    except Invalid:
-        return UNKNOWN
-    if start == end:
-        return UNKNOWN
-    day = _clock(min(start, end).total_seconds(), max(start, end).total_seconds())
-    return _by(CLOCK, day if start < end else day.complement() & PRESENT, world)
-
-
-def _within_window(arguments: list[Any], world: World) -> Truth | None:
-    """`within(at, before, after)` of a constant moment is an interval of the request's own."""
-    if any(isinstance(argument, Attribute) for argument in arguments):
-        return None
-    try:
-        at, before, after = read_arguments("within", arguments)
-        middle = micros(instant(at))
-    except Invalid:
-        return UNKNOWN
-    ends = (middle - round(before.total_seconds() * MICROSECONDS), middle + round(after.total_seconds() * MICROSECONDS))
-    return _by(NOW, interval(Line.MOMENT, *ends), world)
-
-
-def _terminology(arguments: list[Any], world: World) -> Truth | None:
-    match arguments:
-        case [Attribute(path), str() as concept, int() | float() as threshold] if world.kind(path).type == "string":
-            if isinstance(threshold, bool) or not 0.0 <= threshold <= 1.0:
-                return UNKNOWN
-            return _within(path, one_of((concept,)) if threshold > 0 else PRESENT, world)
-    return None
-
-
-_CALLS: Mapping[str, Callable[[list[Any], World], Truth | None]] = MappingProxyType(
-    {
-        "startsWith": _starts_with,
-        "org.under": _org_under,
-        "ip.in": _ip_in,
-        "time.between": _time_between,
-        "within": _within_window,
-        "terminology.matches": _terminology,
-    }
-)
-
-
-# -- members of lists ------------------------------------------------------------------------
+    return taken_whole(node, world) if found is None else found
 
 
 def _comprehension(node: Comprehension, world: World) -> Truth:
@@ -497,14 +261,14 @@ def _comprehension(node: Comprehension, world: World) -> Truth:
     match node.kind, node.body:
         case "exists", Compare("==" | "in" as op, Bound(name), Literal(value)):
             found = _members(node, name, op, value, world)
-            return found or _whole(node, world)
+            return found or taken_whole(node, world)
         case "all", Compare("!=", Bound(name), Literal(value)):
             found = _members(node, name, "==", value, world)
-            return found.swapped() if found else _whole(node, world)
+            return found.swapped() if found else taken_whole(node, world)
         case "all", Not(Compare("==" | "in" as op, Bound(name), Literal(value))):
             found = _members(node, name, op, value, world)
-            return found.swapped() if found else _whole(node, world)
-    return _whole(node, world)
+            return found.swapped() if found else taken_whole(node, world)
+    return taken_whole(node, world)
 
 
 def _members(node: Comprehension, name: str, op: str, value: Value, world: World) -> Truth | None:
@@ -519,32 +283,9 @@ def _members(node: Comprehension, name: str, op: str, value: Value, world: World
     return Truth(some(one.true for one in found), every(one.false for one in found))
 
 
-# -- constants -------------------------------------------------------------------------------
-
-
-def _folded(node: Condition) -> Condition:
-    """A constant where the part is one: `timestamp("2026-01-01T00:00:00Z")`."""
-    if isinstance(node, Attribute | Literal):
-        return node
-    return _constant(node) or node
-
-
-def _is_closed(node: Condition) -> bool:
-    """Whether it reads nothing at all."""
-    return not looks_at_clock(node) and not any(isinstance(part, Attribute | Bound) for part in nodes(node))
-
-
-def _constant(node: Condition) -> Literal | None:
-    """The value that the part always has; None for what is not constant or never has a value."""
-    if not _is_closed(node):
-        return None
-    value = evaluate(node, lambda path: Unknown.of(path, Why.MISSING), Scope(EPOCH, UTC))
-    return None if isinstance(value, Unknown) else Literal(value)
-
-
 _RULES: Mapping[type, Callable[[Any, World], Truth]] = MappingProxyType(
     {
-        Literal: _literal,
+        Literal: constant,
         Attribute: _attribute,
         Definitely: _definitely,
         Conditional: _conditional,

@@ -173,7 +173,9 @@ def _made(values: Mapping[str, Value], world: World) -> Witness:
         *above, name = path.split(".")
         place = tree
         for each in above:
-            place = place.setdefault(each, {})
+            if not isinstance(place.get(each), dict):
+                place[each] = {}
+            place = place[each]
         place[name] = dict(value) if isinstance(value, Mapping) else value
     at = tree.get("context", {}).pop("now", world.now)
     subject, resource = dict(tree.get("subject", {})), dict(tree.get("resource", {}))

@@ -200,6 +200,7 @@ def test_moments_have_a_place_to_the_microsecond() -> None:
         (interval(Line.DOUBLE, 0.25, 0.5, below=True), "risk 0.25 to below 0.5"),
         (interval(Line.DOUBLE, None, 0.5), "risk up to 0.5"),
         (interval(Line.DOUBLE, 0.5, 0.5), "risk is 0.5"),
+        (interval(Line.DOUBLE, 0.123456789, None), "risk from 0.123456789"),
         (interval(Line.CLOCK, 8 * 3_600_000_000, 17 * 3_600_000_000, below=True), "risk 08:00 to 17:00"),
         (interval(Line.ADDRESS, 10 << 24, (11 << 24) - 1), "risk 10.0.0.0 to 10.255.255.255"),
         (interval(Line.ADDRESS, V6 + 1, V6 + 1), "risk is ::1"),
