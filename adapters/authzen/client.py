@@ -5,6 +5,8 @@
     )
     if allowed: ...
 
+Many questions at once cost a fraction each: `evaluate_many(requests)`.
+
 Fails closed: an answer that cannot be had or read raises PeerError, and one that
 demands an obligation the caller has not said it understands is not allowed.
 """
@@ -15,7 +17,7 @@ import http.client
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +31,8 @@ from spir.model.value import freeze
 
 __all__ = ["Allowed", "AsyncClient", "Client"]
 
-EVALUATION = "/access/v1/evaluation"
+EVALUATION, EVALUATIONS = "/access/v1/evaluation", "/access/v1/evaluations"
+ALL = "execute_all"
 LONGEST_ANSWER = 4 * 1024 * 1024  # bytes
 
 
@@ -72,20 +75,30 @@ class Client:
         self, subject: Entity, resource: Entity, action: str | Action, context: Mapping[str, Any] = EMPTY
     ) -> Allowed:
         """Whether `subject` may do `action` to `resource`. Raises PeerError; RequestError for values that are none."""
-        body = _body(subject, resource, action, context, self.understood)
-        request = urllib.request.Request(f"{self.base.rstrip('/')}{EVALUATION}", body, _headers(self.token))
+        data, bundle = self._post(EVALUATION, _body(subject, resource, action, context, self.understood))
+        return _allowed(_decoded(data), bundle, self.understood)
+
+    def evaluate_many(self, requests: Sequence[Request], semantic: str = ALL) -> tuple[Allowed, ...]:
+        """The answers to several requests, in their order; fewer of them if `semantic` ends it early. Raises alike."""
+        if not requests:
+            return ()
+        data, bundle = self._post(EVALUATIONS, _many_body(requests, semantic, self.understood))
+        return _all_allowed(data, bundle, self.understood, len(requests), semantic)
+
+    def _post(self, path: str, body: bytes) -> tuple[bytes, str]:
+        """What comes back, and the bundle that decided."""
+        request = urllib.request.Request(f"{self.base.rstrip('/')}{path}", body, _headers(self.token))
         https = urllib.request.HTTPSHandler(context=self.tls)
         # no redirect and no proxy: `base` alone says who is asked, and who sees the token
         opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}), https)
         try:
             with opener.open(request, timeout=self.timeout) as response:
-                data, bundle = response.read(LONGEST_ANSWER), response.headers.get("X-Policy-Version", "")
+                return response.read(LONGEST_ANSWER), response.headers.get("X-Policy-Version", "")
         except urllib.error.HTTPError as error:
             with error:
                 raise _refused(error.code) from error
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise PeerError("the decision point does not answer", hint=type(error).__name__) from error
-        return _allowed(data, bundle, self.understood)
 
 
 class AsyncClient:
@@ -101,7 +114,7 @@ class AsyncClient:
         tls: ssl.SSLContext | bool = True,
         unix: str = "",
     ) -> None:
-        self._url = f"{base.rstrip('/')}{EVALUATION}"
+        self._base = base.rstrip("/")
         self._token, self._understood, self._timeout, self._tls, self._unix = token, understood, timeout, tls, unix
         self._session: aiohttp.ClientSession | None = None
 
@@ -120,18 +133,28 @@ class AsyncClient:
         self, subject: Entity, resource: Entity, action: str | Action, context: Mapping[str, Any] = EMPTY
     ) -> Allowed:
         """See `Client.evaluate`."""
+        data, bundle = await self._post(EVALUATION, _body(subject, resource, action, context, self._understood))
+        return _allowed(_decoded(data), bundle, self._understood)
+
+    async def evaluate_many(self, requests: Sequence[Request], semantic: str = ALL) -> tuple[Allowed, ...]:
+        """See `Client.evaluate_many`."""
+        if not requests:
+            return ()
+        data, bundle = await self._post(EVALUATIONS, _many_body(requests, semantic, self._understood))
+        return _all_allowed(data, bundle, self._understood, len(requests), semantic)
+
+    async def _post(self, path: str, body: bytes) -> tuple[bytes, str]:
         if self._session is None:
             raise PeerError("the client is not open", hint="use `async with AsyncClient(...) as client`")
-        body = _body(subject, resource, action, context, self._understood)
         try:
-            async with self._session.post(self._url, data=body, allow_redirects=False) as response:
+            async with self._session.post(f"{self._base}{path}", data=body, allow_redirects=False) as response:
                 data = await _read(response)
                 status, bundle = response.status, response.headers.get("X-Policy-Version", "")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise PeerError("the decision point does not answer", hint=type(error).__name__) from error
         if status != 200:
             raise _refused(status)
-        return _allowed(data, bundle, self._understood)
+        return data, bundle
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -158,20 +181,49 @@ def _headers(token: str) -> dict[str, str]:
 def _body(
     subject: Entity, resource: Entity, action: str | Action, context: Mapping[str, Any], understood: frozenset[str]
 ) -> bytes:
-    frozen = freeze({**context, "obligations_supported": sorted(understood)})
-    assert isinstance(frozen, Mapping)
     named = Action(action) if isinstance(action, str) else action
+    frozen = freeze(context)
+    assert isinstance(frozen, Mapping)
+    return _written(_asked(Request(subject, named, resource, frozen), understood))
+
+
+def _many_body(requests: Sequence[Request], semantic: str, understood: frozenset[str]) -> bytes:
+    items = [_asked(request, understood) for request in requests]
+    return _written({"evaluations": items, "options": {"evaluations_semantic": semantic}})
+
+
+def _asked(request: Request, understood: frozenset[str]) -> dict[str, Any]:
+    """INVARIANT: every question says what its asker understands."""
+    said = request.to_json()
+    return {**said, "context": {**said.get("context", {}), "obligations_supported": sorted(understood)}}
+
+
+def _written(body: Any) -> bytes:
     try:
-        return msgspec.json.encode(Request(subject, named, resource, frozen).to_json())
+        return msgspec.json.encode(body)
     except (TypeError, ValueError) as error:
         raise RequestError("the request cannot be written as JSON") from error
 
 
-def _allowed(data: bytes, bundle: str, understood: frozenset[str]) -> Allowed:
+def _decoded(data: bytes) -> Any:
     try:
-        body = msgspec.json.decode(data)
-    except ValueError as error:
+        return msgspec.json.decode(data)
+    except (ValueError, RecursionError) as error:
         raise PeerError("the decision point's answer is not JSON") from error
+
+
+def _all_allowed(
+    data: bytes, bundle: str, understood: frozenset[str], asked: int, semantic: str
+) -> tuple[Allowed, ...]:
+    """INVARIANT: an answer belongs to a request by its place, so none may be missing in between."""
+    body = _decoded(data)
+    answers = body.get("evaluations") if isinstance(body, dict) else None
+    if not isinstance(answers, list) or not 1 <= len(answers) <= asked or (semantic == ALL and len(answers) != asked):
+        raise PeerError("the decision point does not answer every request")
+    return tuple(_allowed(answer, bundle, understood) for answer in answers)
+
+
+def _allowed(body: Any, bundle: str, understood: frozenset[str]) -> Allowed:
     if not isinstance(body, dict) or not isinstance(body.get("decision"), bool):
         raise PeerError("the decision point's answer is no decision")
     context = body.get("context", {})

@@ -25,7 +25,7 @@ from adapters.authzen.service import Pdp, PdpConfig
 from adapters.web.bounds import Bounds
 from adapters.web.exchange import Exchange
 from spir.errors import PeerError
-from spir.model.request import Entity
+from spir.model.request import Action, Entity, Request
 from tests.authzen.given_pdp import DR_LI, DR_WU, GivenPdp, evaluation
 from tests.wire.peers import wait_for
 
@@ -366,6 +366,22 @@ def test_the_client_asks_and_is_answered(pdp: Running) -> None:
     refused = client.evaluate(DR_WU, RESULT, "read")
     assert not refused and refused.reasons
     assert not Client(client.base, "pep").evaluate(DR_LI, RESULT, "read")
+
+
+def test_the_clients_ask_many_at_once(pdp: Running) -> None:
+    asked = [Request(who, Action("read"), RESULT) for who in (DR_LI, DR_WU, DR_LI)]
+    client = Client(f"http://127.0.0.1:{pdp.port}", "pep", MASK)
+    assert [bool(one) for one in client.evaluate_many(asked)] == [True, False, True]
+    assert [bool(one) for one in client.evaluate_many(asked, "deny_on_first_deny")] == [True, False]
+    assert client.evaluate_many([]) == ()
+
+    async def ask() -> list[bool]:
+        async with AsyncClient(client.base, "pep", understood=MASK) as several:
+            assert await several.evaluate_many([]) == ()
+            return [bool(one) for one in await several.evaluate_many(asked)]
+
+    assert asyncio.run(ask()) == [True, False, True]
+    assert len(pdp.given.events) == 8 and len(pdp.given.commits) == 3
 
 
 def test_the_client_raises_where_there_is_no_answer(pdp: Running) -> None:
