@@ -83,6 +83,11 @@ class Site:
         async with self.http.request("GET" if body is None else "POST", url, json=body, headers=headers) as reply:
             return reply.status, await reply.json()
 
+    async def trail(self, operation: str) -> list[Any]:
+        """What the audit trail holds of an operation."""
+        query = "select kind, subject, outcome from audit where operation = ? order by seq"
+        return await self.gateway.store.read(lambda connection: list(connection.execute(query, (operation,))))
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
@@ -142,6 +147,12 @@ def test_policies_are_read_again_for_whom_a_policy_permits_it(site: Site) -> Non
         status, said = await site.ask("/v1/reload", {}, "ops")
         assert (status, said["changed"], said["bundle"]) == (200, True, site.gateway.bundle)
         assert site.gateway.bundle != before
+        assert await site.trail("update:policy:reload") == [
+            ("lifecycle", "ops", "success"),
+            ("refusal", "pep", "refused"),
+            ("lifecycle", "ops", "success"),
+        ]
+        assert await site.trail("policies") == [("lifecycle", "spir", "success")]
 
     site.play(scene)
 
