@@ -14,11 +14,11 @@ from typing import Any
 from adapters.commands.output import FINDING, OK, say
 from adapters.identity.directory import Directory
 from spir.assurance.roles.access import Access
-from spir.assurance.roles.equality import entity_of
-from spir.assurance.roles.export import Export, Value, read_export
-from spir.assurance.roles.judgement import Proposal, proposed
-from spir.assurance.roles.permissions import read_permissions
-from spir.assurance.roles.proposal import Target
+from spir.assurance.roles.reading.export import Export, Value, read_export
+from spir.assurance.roles.reading.permissions import read_permissions
+from spir.assurance.roles.replacing.drafts import Target
+from spir.assurance.roles.replacing.equality import entity_of
+from spir.assurance.roles.replacing.judgement import Proposal, proposed
 from spir.assurance.roles.report import report
 from spir.embed import WALL_CLOCK, collect, default_vocabulary, library_templates
 from spir.errors import DocumentError, Location, RequestError, Unavailable

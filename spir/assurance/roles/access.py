@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from spir.assurance.roles.export import Export, Grants, Person
-from spir.assurance.roles.permissions import Catalogue
+from spir.assurance.roles.reading.export import Export, Grants, Person
+from spir.assurance.roles.reading.permissions import Catalogue
 
 __all__ = ["Access", "Rights", "union"]
 

@@ -17,8 +17,8 @@ from functools import cache
 from typing import Any, Generic, TypeVar
 
 from spir.assurance.roles.access import Access, Rights
-from spir.assurance.roles.export import Person
-from spir.assurance.roles.permissions import Catalogue
+from spir.assurance.roles.reading.export import Person
+from spir.assurance.roles.reading.permissions import Catalogue
 
 __all__ = ["DIRECT", "Conflict", "Residue", "conflicts", "empty", "residues", "uneven", "unused"]
 

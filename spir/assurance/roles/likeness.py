@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from spir.assurance.roles.access import Access
-from spir.assurance.roles.export import Export
-from spir.assurance.roles.permissions import Catalogue, read_permissions
+from spir.assurance.roles.reading.export import Export
+from spir.assurance.roles.reading.permissions import Catalogue, read_permissions
 from spir.errors import Location
 from spir.language.printer import to_cel
 from spir.language.template import Template

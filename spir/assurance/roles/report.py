@@ -10,7 +10,7 @@ from spir.assurance.roles.access import Access
 from spir.assurance.roles.defects import Conflict, Residue, conflicts, empty, residues, uneven, unused
 from spir.assurance.roles.likeness import Likeness, alike
 from spir.assurance.roles.overlap import Containment, Overlap, contained, equal, overlap
-from spir.assurance.roles.permissions import Catalogue
+from spir.assurance.roles.reading.permissions import Catalogue
 from spir.language.template import Template
 from spir.language.vocabulary import Vocabulary
 

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spir.assurance.roles.access import Access
-from spir.assurance.roles.columns import NAMES, Columns
-from spir.assurance.roles.crowd import Crowd
 from spir.assurance.roles.defects import DIRECT
-from spir.assurance.roles.equality import compare, entity_of
-from spir.assurance.roles.export import Export, Role, read_export
-from spir.assurance.roles.judgement import proposed, version_of
-from spir.assurance.roles.permissions import read_permissions
-from spir.assurance.roles.proposal import Target, as_exported, replacing, written
+from spir.assurance.roles.reading.columns import NAMES, Columns
+from spir.assurance.roles.reading.export import Export, Role, read_export
+from spir.assurance.roles.reading.permissions import read_permissions
+from spir.assurance.roles.replacing.crowd import Crowd
+from spir.assurance.roles.replacing.drafts import Target, as_exported, replacing, written
+from spir.assurance.roles.replacing.equality import compare, entity_of
+from spir.assurance.roles.replacing.judgement import proposed, version_of
 from spir.assurance.roles.report import Report
 from spir.assurance.roles.report import report as report_on
 from spir.embed import default_vocabulary, library_templates

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spir.assurance.roles.columns import PASS, PLURALS, Columns
+from spir.assurance.roles.reading.columns import PASS, PLURALS, Columns
 from spir.errors import DocumentError, Location
 
 __all__ = ["Row", "rows_of"]

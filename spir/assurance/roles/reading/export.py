@@ -18,8 +18,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from spir.assurance.roles.columns import Columns, truth
-from spir.assurance.roles.rows import Row, rows_of
+from spir.assurance.roles.reading.cells import active_in, allows, permission_in
+from spir.assurance.roles.reading.columns import Columns
+from spir.assurance.roles.reading.rows import Row, rows_of
 from spir.errors import DocumentError, Location
 from spir.language.vocabulary import Vocabulary
 
@@ -133,8 +134,7 @@ class _Reader:
     def take(self, row: Row, at: Location) -> None:
         cells = row.cells
         user, role, parent = cells.get("user"), cells.get("role"), cells.get("parent")
-        permission = _permission(cells, at)
-        active = _active(cells, at)
+        permission, active = permission_in(cells, at), active_in(cells, at)
         if permission is not None:
             self.permissions.setdefault(permission, at)
         elif cells.get("effect") or cells.get("denied"):
@@ -149,7 +149,7 @@ class _Reader:
         if role is not None:
             self.roles.setdefault(role, _Body(at))
         if permission is not None:
-            self._grant(user, role, permission, _allows(cells, at), active is not False)
+            self._grant(user, role, permission, allows(cells, at), active is not False)
         elif user is not None and role is not None:
             self._assign(user, role, active, at)
         elif parent is None and active is not None:
@@ -240,33 +240,6 @@ class _Reader:
                 now.join(self.roles[role].own)
                 partial[role] = now.frozen()
         return Person(id, roles, former, body.own.frozen(), dict(body.attributes), partial, body.at)
-
-
-def _permission(cells: Mapping[str, str], at: Location) -> str | None:
-    """The permission as the export names it; of an action and a resource, both of them."""
-    permission, action, resource = cells.get("permission"), cells.get("action"), cells.get("resource")
-    if permission is not None and (action or resource):
-        raise DocumentError("this row names a permission, and an action or a resource beside it", location=at)
-    if resource is not None and action is None:
-        raise DocumentError("this row names a resource, and no action on it", location=at)
-    return f"{action}:{resource}" if resource is not None else permission or action
-
-
-def _allows(cells: Mapping[str, str], at: Location) -> bool:
-    if "effect" in cells and "denied" in cells:
-        raise DocumentError("one column says what is allowed and another what is denied", location=at)
-    if "denied" in cells:
-        return not truth("denied", cells["denied"], at)
-    return truth("effect", cells["effect"], at) if "effect" in cells else True
-
-
-def _active(cells: Mapping[str, str], at: Location) -> bool | None:
-    """None where nothing is said."""
-    if "active" in cells and "revoked" in cells:
-        raise DocumentError("one column says what is active and another what is revoked", location=at)
-    if "revoked" in cells:
-        return not truth("revoked", cells["revoked"], at)
-    return truth("active", cells["active"], at) if "active" in cells else None
 
 
 def _refuse_rings(parents: Mapping[str, Mapping[str, Location]]) -> None:

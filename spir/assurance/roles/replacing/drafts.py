@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from spir.assurance.roles.access import Access, Rights
-from spir.assurance.roles.collapse import Grant, collapsed
-from spir.assurance.roles.crowd import Crowd, Extent
-from spir.assurance.roles.permissions import Catalogue
-from spir.assurance.roles.wording import condition, operations
+from spir.assurance.roles.reading.permissions import Catalogue
+from spir.assurance.roles.replacing.collapse import Grant, collapsed
+from spir.assurance.roles.replacing.crowd import Crowd, Extent
+from spir.assurance.roles.replacing.wording import condition, operations
 from spir.errors import DocumentError
 from spir.language.format import format_document
 from spir.language.printer import to_cel

@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from spir.assurance.roles.access import Access, union
-from spir.assurance.roles.crowd import ID, ROLES
-from spir.assurance.roles.export import Person
-from spir.assurance.roles.permissions import OTHER, Catalogue, Point, bits
+from spir.assurance.roles.reading.export import Person
+from spir.assurance.roles.reading.permissions import OTHER, Catalogue, Point, bits
+from spir.assurance.roles.replacing.crowd import ID, ROLES
 from spir.engine.attributes import NoFacts
 from spir.engine.compiler import Compiled, compile_rules
 from spir.engine.evaluate import free_attributes

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from spir.assurance.roles.access import Access
-from spir.assurance.roles.crowd import Crowd, Extent
-from spir.assurance.roles.permissions import Catalogue, Point, bits
+from spir.assurance.roles.reading.permissions import Catalogue, Point, bits
+from spir.assurance.roles.replacing.crowd import Crowd, Extent
 from spir.model.policy import Kind
 
 __all__ = ["Grant", "collapsed"]

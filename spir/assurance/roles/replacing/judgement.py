@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 from spir.assurance.change import Difference, Version
 from spir.assurance.difference import Bounds, difference
 from spir.assurance.roles.access import Access
-from spir.assurance.roles.crowd import ID, ROLES, Crowd
-from spir.assurance.roles.equality import Equality, compare
-from spir.assurance.roles.proposal import Draft, Target, as_exported, replacing, written
+from spir.assurance.roles.replacing.crowd import ID, ROLES, Crowd
+from spir.assurance.roles.replacing.drafts import Draft, Target, as_exported, replacing, written
+from spir.assurance.roles.replacing.equality import Equality, compare
 from spir.engine.ruleset import RuleSet, Site
 from spir.language.document import Documents
 

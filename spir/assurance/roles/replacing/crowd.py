@@ -17,9 +17,9 @@ from itertools import combinations
 from typing import TypeAlias
 
 from spir.assurance.roles.access import Access, union
-from spir.assurance.roles.columns import PERSONAL
-from spir.assurance.roles.export import Person, Value
-from spir.assurance.roles.permissions import bits
+from spir.assurance.roles.reading.columns import PERSONAL
+from spir.assurance.roles.reading.export import Person, Value
+from spir.assurance.roles.reading.permissions import bits
 
 __all__ = ["ID", "ROLES", "Crowd", "Extent", "Term"]
 

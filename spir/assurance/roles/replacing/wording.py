@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from spir.assurance.roles.crowd import ROLES, Term
-from spir.assurance.roles.export import Value
-from spir.assurance.roles.permissions import OTHER, Catalogue, Point, bits
+from spir.assurance.roles.reading.export import Value
+from spir.assurance.roles.reading.permissions import OTHER, Catalogue, Point, bits
+from spir.assurance.roles.replacing.crowd import ROLES, Term
 from spir.model.condition import Attribute, Compare, Condition, Literal, Not, both, either
 
 __all__ = ["Operations", "condition", "operations"]

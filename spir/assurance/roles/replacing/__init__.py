@@ -1,0 +1,1 @@
+"""Policies in the place of roles: found, written, and compared with what they replace."""
