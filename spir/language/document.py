@@ -18,38 +18,21 @@ from typing import Any
 
 from spir.errors import DocumentError, Location
 from spir.language.canonical import canonical
-from spir.language.form import Form, form_of
-from spir.language.kinds import permission_map, policy_set, policy_test, template, vocabulary_document
+from spir.language.contents import KINDS, LANGUAGE, LATER, forms_in, of_kind
+from spir.language.form import Form
 from spir.language.kinds.instance import Making
 from spir.language.kinds.permission_map import PermissionMap, read_permission_map
 from spir.language.kinds.policy_set import read_policy_set
 from spir.language.kinds.policy_test import PolicyTest, read_policy_test
 from spir.language.kinds.template import read_template
 from spir.language.kinds.vocabulary_document import read_vocabulary
-from spir.language.nearest import suggestion
-from spir.language.nodes import read_nodes
 from spir.language.printer import to_cel
-from spir.language.template import Found, Template, find
+from spir.language.shelf import Shelf, Shipped
+from spir.language.template import Found, Template
 from spir.language.vocabulary import Vocabulary
 from spir.model.policy import Policy, PolicySet
 
-__all__ = ["KINDS", "LATER", "Documents", "Library", "canonical", "kind_of", "read_documents", "read_tests"]
-
-LANGUAGE = "1"
-
-# kind -> the fields it may have
-KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "PolicySet": policy_set.FIELDS,
-        "PermissionMap": permission_map.FIELDS,
-        "Vocabulary": vocabulary_document.FIELDS,
-        "Template": template.FIELDS,
-        "PolicyTest": policy_test.FIELDS,
-    }
-)
-
-# Kinds that the language has a name for and this version does not read.
-LATER = ("Destinations", "DeviceProfiles", "BlockRules")
+__all__ = ["KINDS", "LATER", "Documents", "Library", "canonical", "read_documents", "read_tests"]
 
 NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
@@ -96,7 +79,7 @@ def read_documents(
 
 def read_tests(files: Mapping[str, str]) -> tuple[PolicyTest, ...]:
     """Only the policy tests in these texts; what they are run against is read for each. Raises DocumentError."""
-    forms = (form for file in sorted(files) for form in _of(_forms(files[file], file), "PolicyTest"))
+    forms = (form for file in sorted(files) for form in of_kind(forms_in(files[file], file), "PolicyTest"))
     return tuple(read_policy_test(form) for form in forms)
 
 
@@ -137,17 +120,20 @@ class Library:
         self._vocabulary_text = vocabulary_text
         self._vocabulary: tuple[tuple[Form, ...], Vocabulary] | None = None
         self._files: dict[str, _File] = {}
-        self._shipped = _Shipped(templates)
+        self._shipped = Shipped(templates)
 
     def read(self, files: Mapping[str, str]) -> Documents:
         """As `read_documents`."""
-        fresh = {file: list(_forms(files[file], file)) for file in sorted(files) if not self._knows(file, files[file])}
+        fresh = {
+            file: list(forms_in(files[file], file)) for file in sorted(files) if not self._knows(file, files[file])
+        }
         added = [
-            _of(fresh[file], "Vocabulary") if file in fresh else self._files[file].additions for file in sorted(files)
+            of_kind(fresh[file], "Vocabulary") if file in fresh else self._files[file].additions
+            for file in sorted(files)
         ]
         vocabulary = self._common(tuple(form for forms in added for form in forms))
         drafts = [self._draft(file, files[file], fresh.pop(file, None), vocabulary) for file in sorted(files)]
-        shelf = _Shelf(vocabulary, [one for draft in drafts for one in draft.templates], self._shipped)
+        shelf = Shelf(vocabulary, [one for draft in drafts for one in draft.templates], self._shipped)
         read = [_finished(draft, vocabulary, shelf) for draft in drafts]
         maps = tuple(found for file in read for found in file.maps)
         sets = (*(found for file in read for found in file.sets), *(found.policies for found in maps))
@@ -171,114 +157,28 @@ class Library:
         known = self._files[file] if forms is None else None
         if known is not None and known.vocabulary is vocabulary:
             return _Draft(file, text, [], known.templates, known)
-        forms = list(_forms(text, file)) if forms is None else forms
-        return _Draft(file, text, forms, tuple(read_template(form, vocabulary) for form in _of(forms, "Template")))
+        forms = list(forms_in(text, file)) if forms is None else forms
+        return _Draft(file, text, forms, tuple(read_template(form, vocabulary) for form in of_kind(forms, "Template")))
 
 
-def _finished(draft: _Draft, vocabulary: Vocabulary, shelf: _Shelf) -> _File:
+def _finished(draft: _Draft, vocabulary: Vocabulary, shelf: Shelf) -> _File:
     if draft.known is not None and shelf.answers_as_before(draft.known.used):
         return draft.known
-    forms = list(_forms(draft.text, draft.name)) if draft.known is not None else draft.forms
+    forms = list(forms_in(draft.text, draft.name)) if draft.known is not None else draft.forms
     draft.forms = []  # so that not all files' trees are held until the last one is done
     making = Making(vocabulary, shelf)
-    maps = tuple(read_permission_map(form, vocabulary) for form in _of(forms, "PermissionMap"))
-    sets = tuple(read_policy_set(form, vocabulary, making) for form in _of(forms, "PolicySet"))
-    tests = tuple(read_policy_test(form) for form in _of(forms, "PolicyTest"))
+    maps = tuple(read_permission_map(form, vocabulary) for form in of_kind(forms, "PermissionMap"))
+    sets = tuple(read_policy_set(form, vocabulary, making) for form in of_kind(forms, "PolicySet"))
+    tests = tuple(read_policy_test(form) for form in of_kind(forms, "PolicyTest"))
     marks = tuple(_digest(canonical(_set_json(one))) for one in (*sets, *(found.policies for found in maps)))
-    additions = tuple(_of(forms, "Vocabulary"))
+    additions = tuple(of_kind(forms, "Vocabulary"))
     return _File(draft.text, vocabulary, additions, draft.templates, sets, maps, tests, marks, tuple(making.found))
-
-
-class _Shipped:
-    """The templates that every site may use: read when they are named, and kept while vocabulary and text stay."""
-
-    def __init__(self, texts: Mapping[str, str]) -> None:
-        self.texts = texts
-        self._read: dict[str, tuple[str, Vocabulary, tuple[Template, ...]]] = {}
-
-    def read(self, id: str, vocabulary: Vocabulary) -> tuple[Template, ...]:
-        """All versions of one; none if there is no text of that id."""
-        if id not in self.texts:
-            return ()
-        text = self.texts[id]
-        known = self._read.get(id)
-        if known is None or known[0] != text or known[1] is not vocabulary:
-            forms = _of(_forms(text, f"the template {id}"), "Template")
-            found = tuple(one for one in (read_template(form, vocabulary) for form in forms) if one.id == id)
-            known = self._read[id] = text, vocabulary, found
-        return known[2]
-
-
-class _Shelf:
-    """The templates of a site, and behind them those that every site may use, read when they are named."""
-
-    def __init__(self, vocabulary: Vocabulary, own: Iterable[Template], shipped: _Shipped) -> None:
-        self.own = tuple(own)
-        self._vocabulary = vocabulary
-        self._shipped = shipped
-        self._by_id: dict[str, tuple[Template, ...]] = {}
-        for one in self.own:
-            self._add(one)
-
-    def _add(self, new: Template) -> None:
-        known = self._by_id.get(new.id, ())
-        twin = next((one for one in known if one.version == new.version), None)
-        if twin is not None:
-            problem = f"the template `{new.id}` {new.version} is there twice"
-            raise DocumentError(problem, hint=f"the other is at {twin.location}", location=new.location)
-        self._by_id[new.id] = (*known, new)
-
-    def versions(self, id: str) -> tuple[Template, ...]:
-        if id not in self._by_id:
-            self._by_id[id] = self._shipped.read(id, self._vocabulary)
-        return self._by_id[id]
-
-    def names(self) -> Iterable[str]:
-        return {*(id for id, known in self._by_id.items() if known), *self._shipped.texts}
-
-    def answers_as_before(self, used: Iterable[Found]) -> bool:
-        return all(self._same(found) for found in used)
-
-    def _same(self, found: Found) -> bool:
-        try:
-            now = find(self, found.use).template
-        except DocumentError:
-            return False  # whoever reads the file anew says so
-        return now is found.template or now.digest == found.template.digest
-
-
-def _forms(text: str, file: str) -> Iterable[Form]:
-    """One form for each document of a file, its kind and its fields checked."""
-    for node in read_nodes(text, file):
-        form = form_of(node, "the document")
-        kind = kind_of(form)
-        if kind in LATER:
-            raise form.error(f"documents of kind `{kind}` are not supported yet", "kind", "take it out of the policies")
-        if kind not in KINDS:
-            raise form.error(f"`{kind[:60]}` is no kind of document", "kind", suggestion(kind, KINDS))
-        if form.text("spir", "") != LANGUAGE and not _bare(form):
-            raise form.error("the document must say which language it is in", "spir", f'write spir: "{LANGUAGE}"')
-        yield form_of(node, f"a {kind}", KINDS[kind])
-
-
-def _bare(form: Form) -> bool:
-    """Whether it is a template as other systems exchange it."""
-    return "kind" not in form and "spir" not in form and "template_id" in form
-
-
-def kind_of(form: Form) -> str:
-    """Raises DocumentError if it says none."""
-    return "Template" if _bare(form) else form.text("kind")
-
-
-def _of(forms: Iterable[Form], kind: str) -> list[Form]:
-    return [form for form in forms if kind_of(form) == kind]
 
 
 def _vocabulary(text: str, additions: Iterable[Form]) -> Vocabulary:
     """The default vocabulary and what the site adds, none of which may say otherwise than another."""
     found = Vocabulary()
-    for form in _of(_forms(text, "the default vocabulary"), "Vocabulary"):
+    for form in of_kind(forms_in(text, "the default vocabulary"), "Vocabulary"):
         found = found.extended(read_vocabulary(form))
     added = Vocabulary()
     for form in additions:

@@ -53,9 +53,7 @@ def parse_short(
 
 
 class _ShortParser(Parser):
-    def __init__(
-        self, source: Source, vocabulary: ShortNames, dimension: str, variables: Collection[str] = ()
-    ) -> None:
+    def __init__(self, source: Source, vocabulary: ShortNames, dimension: str, variables: Collection[str] = ()) -> None:
         super().__init__(source, vocabulary, variables)
         self.names = vocabulary
         self.dimension = dimension

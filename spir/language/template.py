@@ -27,9 +27,8 @@ from spir.model.condition import Condition, Literal
 from spir.model.policy import ALWAYS, Emergency, Kind, OnMissing, OperationPattern, Validity
 
 __all__ = [
-    "NO_TEMPLATES",
+    "Catalogue",
     "Found",
-    "Shelf",
     "Signature",
     "Template",
     "Use",
@@ -155,7 +154,7 @@ class Found:
         raise DocumentError(f"the template `{self.use.id}` {problem}", hint=hint, location=self.use.location)
 
 
-class Shelf(Protocol):
+class Catalogue(Protocol):
     """Where templates are looked for."""
 
     def versions(self, id: str) -> tuple[Template, ...]:
@@ -164,22 +163,11 @@ class Shelf(Protocol):
     def names(self) -> Iterable[str]: ...
 
 
-class _Empty:
-    def versions(self, id: str) -> tuple[Template, ...]:
-        return ()
-
-    def names(self) -> Iterable[str]:
-        return ()
-
-
-NO_TEMPLATES: Shelf = _Empty()
-
-
-def find(shelf: Shelf, use: Use) -> Found:
+def find(catalogue: Catalogue, use: Use) -> Found:
     """The highest version in the range. Raises DocumentError."""
-    known = shelf.versions(use.id)
+    known = catalogue.versions(use.id)
     if not known:
-        names = suggestion(use.id, shelf.names()) or "see `spir template list`"
+        names = suggestion(use.id, catalogue.names()) or "see `spir template list`"
         raise DocumentError(f"there is no template `{use.id}`", hint=names, location=use.location)
     fitting = [template for template in known if template.version in use.range]
     if not fitting:

@@ -23,7 +23,7 @@ from spir.language.kinds.policy_parts import (
     read_validity,
 )
 from spir.language.nodes import Fields, Node
-from spir.language.template import Found, Shelf, Template, Use, condition_of, filled, find, values_of
+from spir.language.template import Catalogue, Found, Template, Use, condition_of, filled, find, values_of
 from spir.language.versions import Range
 from spir.language.vocabulary import Vocabulary
 from spir.model.policy import OperationPattern, Origin, Policy, Validity
@@ -47,17 +47,17 @@ _NOTHING = Fields({}, {}, Location(""))
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """Makes policies from the templates of a shelf, and remembers in `found` which it took."""
+    """Makes policies from the templates there are, and remembers in `found` which it took."""
 
     vocabulary: Vocabulary
-    shelf: Shelf
+    catalogue: Catalogue
     found: list[Found] = field(default_factory=list)
 
     def policy(self, form: Form) -> Policy:
         """Raises DocumentError."""
         at = form.node("template").location
         use = Use(form.name("template"), _range(form), at, read_validity(form))
-        taken = find(self.shelf, use)
+        taken = find(self.catalogue, use)
         self.found.append(taken)
         return _made(form, taken.template, use.valid, self.vocabulary, at)
 

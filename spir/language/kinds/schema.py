@@ -13,7 +13,7 @@ from typing import Any
 
 from spir.errors import DocumentError
 from spir.language.cel import ROOTS
-from spir.language.document import KINDS, LANGUAGE
+from spir.language.contents import KINDS, LANGUAGE
 from spir.language.kinds import permission_map, policy_set, policy_test, template, vocabulary_document
 from spir.language.kinds.instance import INSTANCE_FIELDS
 from spir.language.kinds.obligations import PROPERTIES

@@ -47,8 +47,13 @@ LIST = template("x: {type: array, items: {type: string}}", "subject.department i
 def use(template: str, value: object) -> Condition:
     """The condition of a policy that gives `value`, as JSON, for the parameter `x`."""
     policy = {"id": "a", "template": "own-department", "with": {"x": value}}
-    written = f"{SET}  - {json.dumps(policy, ensure_ascii=False)}\n"
+    written = f"{SET}  - {''.join(map(escaped, json.dumps(policy, ensure_ascii=False)))}\n"
     return read(written, template).policy_sets[0].policies[0].when
+
+
+def escaped(letter: str) -> str:
+    """As YAML escapes it, which folds some line ends that JSON leaves alone."""
+    return letter if " " <= letter <= "~" else f"\\U{ord(letter):08x}"
 
 
 def shape(condition: Condition) -> list[str]:
@@ -61,11 +66,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.samp
 @settings(max_examples=150)
 @given(texts)
 def test_a_text_is_one_literal_whatever_it_says(text: str) -> None:
-    try:
-        found = use(TEXT, text)
-    except DocumentError as error:
-        assert error.message == "a character here may not be in a document"
-        return
+    found = use(TEXT, text)
     assert shape(found) == ["And", "Compare", "Attribute", "Literal", "Compare", "Attribute", "Literal"]
     assert isinstance(found, And) and found.items[0] == Compare("==", Attribute("subject.department"), Literal(text))
     assert parse(to_cel(found)) == found
@@ -74,11 +75,7 @@ def test_a_text_is_one_literal_whatever_it_says(text: str) -> None:
 @settings(max_examples=50)
 @given(st.lists(texts, max_size=5))
 def test_a_list_of_texts_is_one_literal(values: list[str]) -> None:
-    try:
-        found = use(LIST, values)
-    except DocumentError as error:
-        assert error.message == "a character here may not be in a document"
-        return
+    found = use(LIST, values)
     assert found == Compare("in", Attribute("subject.department"), Literal(tuple(values)))
     assert parse(to_cel(found)) == found
 
