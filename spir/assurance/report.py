@@ -132,7 +132,8 @@ def _check_lines(found: list[Finding], again: str) -> Iterator[str]:
         for finding in group[:MOST_FINDINGS]:
             yield from _lines(finding, again)
         if len(group) > MOST_FINDINGS:
-            yield f"  and {len(group) - MOST_FINDINGS} more regions of `{group[0].policies[0].id}`"
+            more = _several(len(group) - MOST_FINDINGS, "more finding")
+            yield f"  and {more} about `{group[0].policies[0].id}`" if group[0].policies else f"  and {more}"
             yield ""
     hidden = sum(map(len, groups[MOST_GROUPS:]))
     if hidden:

@@ -59,7 +59,7 @@ def uncovered(examined: Examination) -> Iterator[Finding]:
 
 def _shown(examined: Examination, group: Sequence[Lack], every: bool) -> Iterator[tuple[Lack, Counterexample]]:
     for lack in group if every else group[:TRIED]:
-        shown = examined.shown(lack.box, _claim(lack))
+        shown = examined.first((lack.box,), _claim(lack))
         if shown is not None:
             yield lack, shown
             if not every:

@@ -68,12 +68,11 @@ def _never_true(examined: Examination, rule: Rule) -> Iterator[Finding]:
     boxes = examined.acts(rule) if policy.kind is Kind.REQUIRE else ()
     if not boxes:
         yield _said(rule, Severity.ERROR, text, "correct the condition, or take the policy out")
-    for box in boxes or ():
-        shown = examined.shown(box, _fails(rule))
-        if shown is not None:
-            mend = "correct the condition, or say deny if nobody may"
-            yield Finding("dead", Severity.ERROR, text, (Named.of(rule),), examined.words(box), shown, mend)
-            return
+        return
+    shown = examined.first(boxes, _fails(rule))
+    if shown is not None:
+        mend = "correct the condition, or say deny if nobody may"
+        yield Finding("dead", Severity.ERROR, text, (Named.of(rule),), examined.words(boxes[0]), shown, mend)
 
 
 _CONSEQUENCES = {

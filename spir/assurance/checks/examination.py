@@ -145,14 +145,20 @@ class Examination:
 
     # -- replay --
 
+    def first(self, boxes: Sequence[Box], claim: Claim) -> Counterexample | None:
+        """The first of the boxes that can be shown; None, and counted, if there are requests and none of them shows."""
+        for box in boxes:
+            shown = self.shown(box, claim)
+            if shown is not None:
+                return shown
+        self.dropped += any(not box.is_empty for box in boxes)
+        return None
+
     def shown(self, box: Box, claim: Claim) -> Counterexample | None:
-        """A request of the box for which the engine says what the claim says; None, and counted, if none was found."""
+        """A request of the box for which the engine says what the claim says; None if none was found."""
         somewhere = Box(box.world, {ORGANIZATION: self.world.universe(ORGANIZATION), **box.domains}, box.relations)
         found = witness(self._now(somewhere)) or witness(somewhere)
-        if found is None:
-            self.dropped += not box.is_empty
-            return None
-        return self.replayed(found.request, found.at, claim)
+        return None if found is None else self.replayed(found.request, found.at, claim)
 
     def _now(self, box: Box) -> Box:
         """Asked at the moment of this examination, unless the box says something about time."""
@@ -164,7 +170,4 @@ class Examination:
     def replayed(self, request: Request, at: datetime, claim: Claim) -> Counterexample | None:
         """The request with the engine's own answer, if that answer bears the claim out."""
         decision = self.decide(request, NoFacts(), at)
-        if claim(decision):
-            return Counterexample(request, at, decision.effect.value)
-        self.dropped += 1
-        return None
+        return Counterexample(request, at, decision.effect.value) if claim(decision) else None

@@ -69,7 +69,7 @@ def _shown(
     examined: Examination, group: Group, claim: Callable[[Pair], Claim], every: bool
 ) -> Iterator[tuple[Pair, Counterexample]]:
     for pair in group if every else group[:TRIED]:
-        shown = examined.shown(_box(examined, pair), claim(pair))
+        shown = examined.first((_box(examined, pair),), claim(pair))
         if shown is not None:
             yield pair, shown
             if not every:

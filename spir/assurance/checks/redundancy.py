@@ -43,7 +43,7 @@ def redundancy(examined: Examination) -> Iterator[Finding]:
 
 def _finding(examined: Examination, rule: Rule, cover: Sequence[Rule]) -> Iterator[Finding]:
     boxes = examined.acts(rule) or ()
-    shown = next((found for box in boxes if (found := examined.shown(box, _also(rule, cover)))), None)
+    shown = examined.first(boxes, _also(rule, cover))
     if shown is not None:
         text = f"`{rule.policy.id}` has no effect: {names(cover)} together do all of that already"
         policies = (*map(Named.of, cover), Named.of(rule))

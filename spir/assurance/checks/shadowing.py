@@ -38,7 +38,7 @@ def shadowing(examined: Examination) -> Iterator[Finding]:
 
 def _finding(examined: Examination, permit: Rule, cover: Sequence[Rule]) -> Iterator[Finding]:
     boxes = examined.acts(permit) or ()
-    shown = next((found for box in boxes if (found := examined.shown(box, _stopped(cover)))), None)
+    shown = examined.first(boxes, _stopped(cover))
     if shown is not None:
         text = f"`{permit.policy.id}` never grants anything: {names(cover)} together stop all of it"
         policies = (*map(Named.of, cover), Named.of(permit))

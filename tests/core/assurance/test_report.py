@@ -45,7 +45,7 @@ def test_the_text_is_bounded_and_says_what_it_leaves_out():
     found = [finding(number, upper=f"deny-{number % 100:03d}") for number in range(1000)]
     lines = list(judged(found, (), NOON).lines())
     assert sum(line.startswith("warning gap: they") for line in lines) == MOST_GROUPS * MOST_FINDINGS
-    assert f"  and {10 - MOST_FINDINGS} more regions of `deny-000`" in lines
+    assert f"  and {10 - MOST_FINDINGS} more findings about `deny-000`" in lines
     hidden = 100 - MOST_GROUPS
     assert f"warning gap: {10 * hidden} more, of {hidden} policies (--json shows all)" in lines
     assert lines[-1] == "0 errors, 1000 warnings, 0 notes: 0 policies, 0 checks"
