@@ -54,7 +54,8 @@ class Validation:
             raise self._refused(found, open_)
         for finding in open_:
             log.warning("policies %s: %s", fingerprint, _told(finding))
-        self._accepted.add(fingerprint)
+        if not open_:
+            self._accepted.add(fingerprint)
         return {"validation": _notes(found)}
 
     def _report(self, candidate: Candidate) -> Report:

@@ -251,6 +251,15 @@ def test_what_ran_before_a_restart_runs_after_it(site: Site) -> None:
     assert "nurses" in str(site.start().current.rules.sets)
 
 
+def test_what_was_only_warned_of_has_not_passed(site: Site) -> None:
+    site.policy = 'validate = "warn"'
+    site.grants(DELETING)
+    site.start()
+    site.policy = ""
+    with pytest.raises(Refused):
+        site.start()
+
+
 def test_fingerprints_are_kept_up_to_a_number(tmp_path: Path) -> None:
     accepted = Accepted(tmp_path / "a.json")
     assert "x" not in accepted

@@ -165,7 +165,7 @@ def test_a_table_and_an_object_that_say_the_same_are_read_alike(made: Given):
         assert entity_of(table, person) == entity_of(whole, other)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(exports(), st.booleans())
 def test_a_proposal_and_the_roles_as_policies_decide_everything_as_the_export_does(made: Given, allow_wins: bool):
     """By the reference interpreter, for everybody and everything, without classes of any kind."""
@@ -287,6 +287,17 @@ def test_whoever_has_less_by_a_role_than_others_keeps_the_less():
     assert report(access).uneven == (("r", ("bob",), 1),)
     assert told(access, access.decided(access.export.people["bob"])) == {"read:patient"}
     assert proposed(access, access, TARGET, read, NOON).holds
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sets(st.tuples(st.sampled_from(USERS), st.sampled_from(ROLES), st.sampled_from(sorted(MEANING))), min_size=1))
+def test_a_joined_table_gives_each_person_what_it_says_of_them(rows: set[tuple[str, str, str]]):
+    """However uneven the roles in it are."""
+    access = access_of(csv("user,role,permission", *(f'{u},{r},"{p}"' for u, r, p in sorted(rows))))
+    for user, person in access.export.people.items():
+        assert access.decided(person) == access.catalogue.of({p for u, _, p in rows if u == user})
+    found = proposed(access, access, TARGET, read, NOON, lambda: False)
+    assert found.holds and found.equality.pairs
 
 
 def test_the_overlap_of_roles_is_what_others_allow_too():
