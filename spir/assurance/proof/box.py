@@ -59,14 +59,17 @@ class Box:
     @property
     def is_empty(self) -> bool:
         """Whether no request lies in it. Many variables that must all differ may leave it unnoticed."""
-        if any(domain.is_empty for domain in self.domains.values()):
-            return True
+        return any(domain.is_empty for domain in self.domains.values()) or not self.fits
+
+    @property
+    def fits(self) -> bool:
+        """Whether some request lies in it, if it is known already that no domain is empty."""
         if coupled(self.domains, self.world):
-            return self.example() is None
+            return self.example() is not None
         if not self.relations:
-            return False
+            return True
         quickly = apart(self.relations, self.domain)
-        return self.example() is None if quickly is None else not quickly
+        return self.example() is not None if quickly is None else quickly
 
     def example(self) -> Assignment | None:
         """A value for each variable that it says something about."""
@@ -92,6 +95,11 @@ class Box:
 
     def __le__(self, other: Box) -> bool:
         """Whether every request of this box lies in the other one."""
+        within = all(self.domain(variable) <= domain for variable, domain in other.domains.items())
+        if within and other.relations <= self.relations:
+            return True
+        if not within and not self.relations and not coupled({**self.domains, **other.domains}, self.world):
+            return any(domain.is_empty for domain in self.domains.values())
         return next(self._outside(other), None) is None
 
     def minus(self, other: Box) -> tuple[Box, ...]:
@@ -135,7 +143,7 @@ def boxes(statement: Statement, world: World, limit: int = LIMIT) -> tuple[Box, 
         found = [Box(world, *parts) for parts in _expanded(statement, [({}, _NONE)], world, limit)]
     except _TooMany:
         return None
-    return _without_inner([box for box in found if not box.is_empty])
+    return _without_inner([box for box in found if box.fits])
 
 
 def _without_inner(found: list[Box]) -> tuple[Box, ...]:
@@ -143,7 +151,9 @@ def _without_inner(found: list[Box]) -> tuple[Box, ...]:
         return tuple(found)
     kept: list[Box] = []
     for at, box in enumerate(found):
-        if not any(box <= other for other in (*kept, *found[at + 1 :])):
+        said = box.domains.keys()
+        wider = (other for other in (*kept, *found[at + 1 :]) if other.domains.keys() <= said)
+        if not any(box <= other for other in wider):
             kept.append(box)
     return tuple(kept)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from spir.assurance.proof.line import LEAST, V6, Line, Point, Span, before, beyond, micros, moment
@@ -194,11 +195,13 @@ def interval(line: Line, low: Point | None, high: Point | None, *, above: bool =
     return _normal(line, tuple(edge for edge in (start, end) if edge is not None), start is None, False)
 
 
+@lru_cache(maxsize=1024)
 def prefix(text: str) -> Domain:
     """Present, and a text that starts with this one."""
     return interval(Line.TEXT, text, beyond(text), below=True)
 
 
+@lru_cache(maxsize=1024)
 def under(path: str) -> Domain:
     """Present, and this path or one below it (`lies_under`)."""
     return one_of((path,)) | prefix(f"{path}/") if path else PRESENT

@@ -91,6 +91,7 @@ class Index:
     owners: list[int] = field(default_factory=list)
     regions: dict[int, int] = field(default_factory=dict)  # place -> its boxes
     _columns: dict[Variable, _Column] = field(default_factory=dict)
+    _everything: int = 0
     _related: int = 0
     _tied: dict[Variable, int] = field(default_factory=dict)  # by the variables they relate
     _partners: dict[Variable, int] = field(default_factory=dict)
@@ -102,6 +103,7 @@ class Index:
         for place, region in enumerate(regions):
             for box in region or ():
                 found._add(box, place)
+        found._everything = (1 << len(found.boxes)) - 1
         for column in found._columns.values():
             column.settle(found._everything)
         return found
@@ -120,10 +122,6 @@ class Index:
             self._related |= bit
             for side in (relation.left, relation.right):
                 self._tied[side] = self._tied.get(side, 0) | bit
-
-    @property
-    def _everything(self) -> int:
-        return (1 << len(self.boxes)) - 1
 
     # -- regions that meet --
 

@@ -6,15 +6,15 @@ belong to one: others are refused whatever the rules say.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import TypeVar
 
-from spir.assurance.proof.domain import PRESENT, Domain, Line, interval, micros, one_of, under
+from spir.assurance.proof.domain import PRESENT, Line, interval, micros, one_of, under
 from spir.assurance.proof.terms import ORGANIZATION, Statement, Variable, every, some
 from spir.assurance.proof.truth import surely, surely_not
 from spir.assurance.proof.world import NOW, World, negation
 from spir.engine.ruleset import Rule
-from spir.model.policy import Kind, OnMissing, OperationPattern, Validity
+from spir.model.policy import ALWAYS, Kind, OnMissing, OperationPattern, Validity
 
 __all__ = ["CATEGORY", "TYPE", "VERB", "reach", "region", "stopped"]
 
@@ -23,21 +23,28 @@ TYPE = Variable("resource.type")
 CATEGORY = Variable("resource.category")
 
 _Rest = TypeVar("_Rest", bound=Hashable)
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 def reach(rule: Rule, world: World) -> Statement:
     """The requests that the rule applies to, whatever its condition says of them."""
-    key = (rule.policy.operations, rule.jurisdiction, rule.policy.valid)
-    found: Statement | None = world.readings.get(key)
+    operations = _once(rule.policy.operations, _operations, world)
+    organization = _once(rule.jurisdiction, _organization, world)
+    if rule.policy.valid == ALWAYS:
+        return every((operations, organization))
+    return every((operations, organization, _once(rule.policy.valid, _in_force, world)))
+
+
+def _once(key: _Key, made: Callable[[_Key, World], Statement], world: World) -> Statement:
+    """Many rules are about the same operations, and of one organisation."""
+    found: Statement | None = world.readings.get((made, key))
     if found is None:
-        found = world.readings[key] = _reach(*key, world)
+        found = world.readings[made, key] = made(key, world)
     return found
 
 
-def _reach(operations: tuple[OperationPattern, ...], jurisdiction: str, valid: Validity, world: World) -> Statement:
-    organization = world.test(ORGANIZATION, under(jurisdiction))
-    in_force = world.test(NOW, _window(valid))
-    return every((_operations(operations, world), organization, in_force))
+def _organization(jurisdiction: str, world: World) -> Statement:
+    return world.test(ORGANIZATION, under(jurisdiction))
 
 
 def region(rule: Rule, world: World) -> Statement:
@@ -55,10 +62,10 @@ def stopped(rule: Rule, world: World) -> Statement:
     return every((reach(rule, world), stops))
 
 
-def _window(valid: Validity) -> Domain:
+def _in_force(valid: Validity, world: World) -> Statement:
     start = None if valid.start is None else micros(valid.start)
     end = None if valid.end is None else micros(valid.end)
-    return interval(Line.MOMENT, start, end, below=True) & PRESENT
+    return world.test(NOW, interval(Line.MOMENT, start, end, below=True) & PRESENT)
 
 
 # -- operations ------------------------------------------------------------------------------
