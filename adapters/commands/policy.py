@@ -97,14 +97,18 @@ def given_of(arguments: Namespace) -> Given:
 
 
 def _engine(arguments: Namespace) -> Engine:
-    if arguments.policies:
+    """By the policies that are named, at the site of the configuration if that is named too; else by those of it."""
+    if arguments.policies and not arguments.config:
         return Engine.load(*arguments.policies)
     path = Path(arguments.config or "spir.toml")
-    if not path.exists():
+    if not arguments.config and not path.exists():
         raise RequestError("no policies are given", hint="use -p PATH, or -c spir.toml")
     from adapters.parts import policies_of
     from adapters.settings import load
 
+    if arguments.policies:
+        site = load(path).site
+        return Engine.load(*arguments.policies, organization=site.organization, timezone=site.timezone)
     documents, rules = policies_of(load(path))
     return Engine(compile_rules(rules), documents)
 
