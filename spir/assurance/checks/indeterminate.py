@@ -45,10 +45,8 @@ def indeterminate(examined: Examination) -> Iterator[Finding]:
     found: dict[str, list[tuple[Rule, Box, Counterexample]]] = {}
     for rule in examined.each(examined.of(*STOPPERS)):
         if rule.policy.on_missing is OnMissing.DENY:
-            for path in sorted(free_attributes(rule.policy.when)):
-                shown = gaps.shown(rule, path)
-                if shown is not None:
-                    found.setdefault(path, []).append((rule, *shown))
+            for path, box, shown in gaps.of(rule):
+                found.setdefault(path, []).append((rule, box, shown))
     for path, all_of_it in sorted(found.items()):
         yield _finding(examined, path, all_of_it)
 
@@ -71,16 +69,22 @@ class _Gaps:
         self.reasoner = Reasoner(examined.world)
         self.side = Side(examined.rules.every, examined.rules, Regions(examined.world))
 
-    def shown(self, rule: Rule, path: str) -> tuple[Box, Counterexample] | None:
-        lacking = self._undecided(rule, path)
-        if lacking == NEVER:
-            return None
-        start = zone(Region(lacking, self.examined.world))
-        part = self.side.near(rule).about(start)
-        own = self.side.regions.of(rule)
-        outside = tuple(stopper for stopper in part.stoppers if stopper != zone(own))
+    def of(self, rule: Rule) -> Iterator[tuple[str, Box, Counterexample]]:
+        """The attributes without which the rule alone denies, each with requests and one of them."""
+        own = zone(self.side.regions.of(rule))
+        part = self.side.near(rule).about(own)
+        outside = tuple(stopper for stopper in part.stoppers if stopper != own)
+        for path in sorted(free_attributes(rule.policy.when)) if part.grants else ():
+            lacking = self._undecided(rule, path)
+            if lacking != NEVER:
+                start = zone(Region(lacking, self.examined.world))
+                shown = self._shown(rule, Question(start, (part.grants,), outside))
+                if shown is not None:
+                    yield path, *shown
+
+    def _shown(self, rule: Rule, question: Question) -> tuple[Box, Counterexample] | None:
         try:
-            for box in islice(self.reasoner.answers(Question(start, (part.grants,), outside)), TRIED):
+            for box in islice(self.reasoner.answers(question), TRIED):
                 found = self.examined.shown(box, _because(rule))
                 if found is not None:
                     return box, found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TypeAlias
 
 from spir.assurance.proof.box import Box, boxes
@@ -182,19 +183,28 @@ def left_over(box: Box, others: Iterable[Box], steps: int = STEPS) -> Iterator[B
 
 def _outside(box: Box, others: Sequence[Box], effort: _Effort) -> Iterator[Box]:
     effort.step()
-    near = [other for other in others if box.meets(other)]
+    near = [(asked, other) for other in others if (asked := _demands(box, other)) is not None]
     if not near:
         if not box.is_empty:
             yield box
         return
     # what asks for the least that is not so anyway leaves the fewest pieces
-    first = min(near, key=lambda other: _demands(box, other))
-    rest = [other for other in near if other is not first]
+    first = min(near, key=itemgetter(0))[1]
+    rest = [other for _, other in near if other is not first]
     for piece in box.minus(first):
         yield from _outside(piece, rest, effort)
 
 
-def _demands(box: Box, other: Box) -> int:
-    domains = box.domains
-    more = sum(domains.get(variable) != domain for variable, domain in other.domains.items())
-    return more + len(other.relations - box.relations)
+def _demands(box: Box, other: Box) -> int | None:
+    """How much the other one asks for that is not so in the whole box; None if they do not meet."""
+    found = len(other.relations - box.relations)
+    for variable, domain in other.domains.items():
+        have = box.domains.get(variable)
+        if have is None:
+            found += 1
+        elif have is not domain and have != domain:
+            common = have & domain
+            if common.is_empty:
+                return None
+            found += common != have
+    return found if box.meets_further(other) else None
