@@ -57,7 +57,7 @@ layer: {layer}
 jurisdiction: {jurisdiction}
 version: 1.0.0
 policies:
-  - {{id: bench-store-{layer}, effect: permit, operations: ["create:imaging"]}}
+  - {{id: bench-store-{layer}, effect: {effect}, operations: ["create:imaging"]}}
 """
 
 
@@ -145,7 +145,8 @@ async def bytes_relayed(report: Report, folder: Path, images: Path, runs: int) -
     served = Served(folder / "store", sink, "SINK", free_port(), "http://127.0.0.1:9", "http://127.0.0.1:9")
     for layer, jurisdiction in (("national", "cn"), ("provincial", "cn/zj"), ("institution", "cn/zj/hospital-a")):
         path = served.folder / "policies" / f"bench_{layer}.yaml"
-        path.write_text(ADMITS.format(layer=layer, jurisdiction=jurisdiction), "utf-8")
+        effect = "permit" if layer == "institution" else "delegate"
+        path.write_text(ADMITS.format(layer=layer, jurisdiction=jurisdiction, effect=effect), "utf-8")
     with ExitStack() as stack:
         stack.callback(storescp.kill)
         storescp.wait_port(sink)
