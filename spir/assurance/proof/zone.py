@@ -182,17 +182,19 @@ def left_over(box: Box, others: Iterable[Box], steps: int = STEPS) -> Iterator[B
 
 
 def _outside(box: Box, others: Sequence[Box], effort: _Effort) -> Iterator[Box]:
-    effort.step()
-    near = [(asked, other) for other in others if (asked := _demands(box, other)) is not None]
-    if not near:
-        if not box.is_empty:
-            yield box
-        return
-    # what asks for the least that is not so anyway leaves the fewest pieces
-    first = min(near, key=itemgetter(0))[1]
-    rest = [other for _, other in near if other is not first]
-    for piece in box.minus(first):
-        yield from _outside(piece, rest, effort)
+    """Without recursion: there may be as many others as there are policies."""
+    waiting = [(box, others)]
+    while waiting:
+        effort.step()
+        piece, left = waiting.pop()
+        near = [(asked, other) for other in left if (asked := _demands(piece, other)) is not None]
+        if near:
+            # what asks for the least that is not so anyway leaves the fewest pieces
+            first = min(near, key=itemgetter(0))[1]
+            rest = [other for _, other in near if other is not first]
+            waiting += ((part, rest) for part in reversed(piece.minus(first)))
+        elif not piece.is_empty:
+            yield piece
 
 
 def _demands(box: Box, other: Box) -> int | None:

@@ -116,6 +116,19 @@ def checkered() -> Iterator[Policy]:
             yield Policy(f"{path}-{other}", Kind.DENY, READ, And((when, Literal(True))))
 
 
+def test_as_many_others_as_there_are_policies_are_taken_off_one_after_the_other() -> None:
+    paths = ("subject.role", "subject.department", "resource.author")
+    named = [
+        Policy(f"{path}-{number}", Kind.DENY, READ, Compare("==", Attribute(path), Literal(str(number))))
+        for path in paths
+        for number in range(350)
+    ]
+    here = world()
+    whole, *others = (Region(says(rule, here), here) for rule in rules(Policy("all", Kind.PERMIT, READ), *named).every)
+    (left,) = left_over(whole.boxes[0], [box for other in others for box in other.boxes])
+    assert not left.is_empty
+
+
 # -- what is found is so ---------------------------------------------------------------------
 
 
