@@ -187,8 +187,8 @@ def _tested(bases: list[Parts], tests: Sequence[Test]) -> list[Parts]:
     for base in bases:
         domains = dict(base[0])
         for test in tests:
-            known = domains.get(test.variable)
-            domain = domains[test.variable] = test.domain if known is None else known & test.domain
+            before = domains.get(test.variable)
+            domain = domains[test.variable] = test.domain if before is None else before & test.domain
             if domain.is_empty:
                 break
         else:

@@ -112,13 +112,14 @@ class Spans:
     absent: bool = False
 
     def __and__(self, other: Domain) -> Domain:
-        absent = self.absent and other.absent
         if isinstance(other, Choice):
             if not other.others:
-                return Choice(frozenset(value for value in other.values if value in self), False, absent)
+                kept = frozenset(value for value in other.values if value in self)
+                return Choice(kept, False, self.absent and other.absent)
+            if not other.values:
+                return self if other.absent or not self.absent else self.present
             other = _spans(other, self.line)
-        cuts = tuple(_common(self, other))
-        return _normal(self.line, cuts, self.inside and other.inside, absent)
+        return _meet(self, other)
 
     def __or__(self, other: Domain) -> Domain:
         return (self.complement() & other.complement()).complement()
@@ -219,6 +220,12 @@ def _normal(line: Line, cuts: tuple[Point, ...], inside: bool, absent: bool) -> 
             if single is not None:
                 return Choice(single, others, absent)
     return Spans(line, cuts, inside, absent) if cuts else Choice(frozenset(), inside, absent)
+
+
+@lru_cache(maxsize=4096)
+def _meet(one: Spans, other: Spans) -> Domain:
+    """Remembered, for policies speak of few intervals and these are joined again and again."""
+    return _normal(one.line, tuple(_common(one, other)), one.inside and other.inside, one.absent and other.absent)
 
 
 def _single(cuts: tuple[Point, ...], inside: bool) -> frozenset[Point] | None:

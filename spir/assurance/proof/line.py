@@ -35,6 +35,8 @@ class Line(Enum):
     ADDRESS = "address"  # version 4 as its number, version 6 as V6 more than its number
     TEXT = "text"
 
+    __hash__ = object.__hash__  # there is one of each; by its name is slower
+
     def after(self, value: Point) -> Point:
         """The next value; nothing lies between."""
         if self is Line.TEXT:

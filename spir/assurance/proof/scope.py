@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from spir.assurance.proof.domain import PRESENT, Line, interval, micros, one_of, under
 from spir.assurance.proof.terms import ORGANIZATION, Statement, Variable, every, some
-from spir.assurance.proof.truth import surely, surely_not
+from spir.assurance.proof.truth import conjuncts, surely, surely_not
 from spir.assurance.proof.world import NOW, World, negation
 from spir.engine.ruleset import Rule
 from spir.model.policy import ALWAYS, Kind, OnMissing, OperationPattern, Validity
@@ -49,7 +49,7 @@ def _organization(jurisdiction: str, world: World) -> Statement:
 
 def region(rule: Rule, world: World) -> Statement:
     """The requests that it applies to and for which its condition is true."""
-    return every((reach(rule, world), surely(rule.policy.when, world)))
+    return every((reach(rule, world), *conjuncts(rule.policy.when, world)))
 
 
 def stopped(rule: Rule, world: World) -> Statement:

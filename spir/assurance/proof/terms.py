@@ -104,14 +104,15 @@ NEVER = Any(())
 
 def every(items: Iterable[Statement]) -> Statement:
     """The conjunction, flat; tests of one variable become one."""
-    known: dict[Variable, Domain] = {}
+    known: dict[Variable, Test] = {}
     rest: dict[Statement, None] = {}
     for part in _parts(items, All):
         if part.__class__ is Test:
-            before = known.get(part.variable)
-            found = known[part.variable] = part.domain if before is None else before & part.domain
-            if found.is_empty:
-                return NEVER
+            before = known.setdefault(part.variable, part)
+            if before is not part:
+                found = known[part.variable] = Test(part.variable, before.domain & part.domain)
+                if found.domain.is_empty:
+                    return NEVER
         elif part.__class__ is Any and not part.items:
             return NEVER
         else:
@@ -121,12 +122,13 @@ def every(items: Iterable[Statement]) -> Statement:
 
 def some(items: Iterable[Statement]) -> Statement:
     """The disjunction, flat; tests of one variable become one."""
-    known: dict[Variable, Domain] = {}
+    known: dict[Variable, Test] = {}
     rest: dict[Statement, None] = {}
     for part in _parts(items, Any):
         if part.__class__ is Test:
-            before = known.get(part.variable)
-            known[part.variable] = part.domain if before is None else before | part.domain
+            before = known.setdefault(part.variable, part)
+            if before is not part:
+                known[part.variable] = Test(part.variable, before.domain | part.domain)
         elif part.__class__ is All and not part.items:
             return ALWAYS
         else:
@@ -144,10 +146,9 @@ def _parts(items: Iterable[Statement], kind: type[All | Any]) -> list[AnyPart]:
     return found
 
 
-def _joined(kind: type[All | Any], known: dict[Variable, Domain], rest: dict[Statement, None]) -> Statement:
-    parts: list[Statement] = [Test(variable, domain) for variable, domain in known.items()]
-    parts += rest
-    return parts[0] if len(parts) == 1 else kind(tuple(parts))
+def _joined(kind: type[All | Any], known: dict[Variable, Test], rest: dict[Statement, None]) -> Statement:
+    parts = (*known.values(), *rest)
+    return parts[0] if len(parts) == 1 else kind(parts)
 
 
 def opposite(found: Related) -> Related:

@@ -40,7 +40,7 @@ from spir.model.condition import (
 from spir.model.condition import Variable as Bound
 from spir.model.value import Value
 
-__all__ = ["Truth", "reading", "surely", "surely_not"]
+__all__ = ["Truth", "conjuncts", "reading", "surely", "surely_not"]
 
 _SCALARS = frozenset(("string", "int", "double", "bool", "timestamp"))
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
@@ -49,6 +49,13 @@ _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 def surely(condition: Condition, world: World) -> Statement:
     """The requests of this world for which the condition is true."""
     return _statement(condition, world, True)
+
+
+def conjuncts(condition: Condition, world: World) -> list[Statement]:
+    """`surely` in parts, all of which must hold: for those who join them with more."""
+    if isinstance(condition, And):
+        return [part for item in condition.items for part in conjuncts(item, world)]
+    return [_statement(condition, world, True)]
 
 
 def surely_not(condition: Condition, world: World) -> Statement:
