@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from adapters.authzen.answer import answer, failure
 from adapters.authzen.cache import DecisionCache
+from adapters.authzen.codec import JSON, Codec
 from adapters.authzen.ground import Ground, fact_names
 from adapters.authzen.port import PdpPort
-from adapters.authzen.reading import JSON, Batch, Codec, evaluation
+from adapters.authzen.reading import Batch, evaluation
 from spir.engine.attributes import patient_id
 from spir.errors import RequestError
 from spir.model.decision import Decision

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from adapters.authzen.forms import MAX_BATCH
 from adapters.authzen.operations import Operation, Operations
-from adapters.authzen.reading import MAX_BATCH
 from adapters.authzen.search import MOST_RESULTS
 from spir.model.obligation import KNOWN_TYPES
 

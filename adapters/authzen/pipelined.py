@@ -21,12 +21,13 @@ from pathlib import Path
 
 from adapters.authzen import events, reading
 from adapters.authzen.answer import Refused, failure
+from adapters.authzen.codec import MSGPACK
 from adapters.authzen.deciding import Deciding, Evaluated, digest
 from adapters.authzen.frames import Frames, framed
 from adapters.authzen.gate import ANYBODY, Gate, Shown
 from adapters.authzen.pace import TURN, drawn
 from adapters.authzen.port import PdpPort
-from adapters.authzen.reading import MSGPACK, Batch, Greeting
+from adapters.authzen.reading import Batch, Greeting
 from adapters.authzen.recorder import Recorder
 from adapters.web.server import bind_unix
 from spir.errors import PeerError, RequestError, SpirError, Unauthenticated, Unavailable

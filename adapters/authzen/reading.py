@@ -6,25 +6,22 @@ where, and never what was sent; unknown members are ignored, as AuthZEN asks.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 
+from adapters.authzen import forms
+from adapters.authzen.codec import JSON, MSGPACK, Codec, decoded, framed_evaluation, spelled
 from spir.errors import RequestError
 from spir.model.request import EMPTY, Action, Entity, Request
 from spir.model.value import MAX_DEPTH, Value, freeze
 
 __all__ = [
-    "JSON",
-    "MAX_BATCH",
-    "MSGPACK",
     "Batch",
-    "Codec",
     "Greeting",
     "Search",
     "batch",
@@ -33,176 +30,14 @@ __all__ = [
     "nothing",
     "plan",
     "search",
-    "spelled",
 ]
-
-MAX_BATCH = 1000
-MAX_DEFERRED = 64
 
 NOTHING: frozenset[str] = frozenset()
 
 # What has something inside; a msgpack extension is for `freeze` to refuse.
 _DEEP = frozenset((dict, list, msgspec.msgpack.Ext))
 
-Name = Annotated[str, Meta(min_length=1)]
-Properties = dict[str, Any]
-Paths = Annotated[list[str], Meta(max_length=MAX_DEFERRED)]
-Semantic = Literal["execute_all", "deny_on_first_deny", "permit_on_first_permit"]
 T = TypeVar("T")
-
-
-# -- what may arrive ---------------------------------------------------------------------------
-
-
-class _Struct(Struct, omit_defaults=True):
-    """What is not said is not written either: so what was written twice can be told (`_checked`)."""
-
-
-class _Party(_Struct):
-    """A subject or a resource. A resource that has no id of its own has the id ""."""
-
-    type: Name
-    id: str
-    properties: Properties = {}
-
-
-class _Action(_Struct):
-    name: Name
-    properties: Properties = {}
-
-
-class _Evaluation(_Struct):
-    subject: _Party
-    action: _Action
-    resource: _Party
-    context: Properties = {}
-    deferred: Paths = []
-
-
-class _Frame(_Evaluation):
-    """An evaluation, unless it says otherwise: quick to read, for most frames are evaluations."""
-
-    evaluations: msgspec.Raw = msgspec.Raw()
-    bearer: str = ""
-
-
-class _Options(Struct, frozen=True, omit_defaults=True):
-    evaluations_semantic: Semantic = "execute_all"
-
-
-class _PartParty(_Struct):
-    """A subject or a resource, of which another one may give what is not said."""
-
-    type: Name | UnsetType = UNSET
-    id: str | UnsetType = UNSET
-    properties: Properties = {}
-
-
-class _PartAction(_Struct):
-    name: Name | UnsetType = UNSET
-    properties: Properties = {}
-
-
-class _Item(_Struct):
-    """An evaluation of a batch: the defaults give what it does not say."""
-
-    subject: _PartParty | UnsetType = UNSET
-    action: _PartAction | UnsetType = UNSET
-    resource: _PartParty | UnsetType = UNSET
-    context: Properties | UnsetType = UNSET
-    deferred: Paths | UnsetType = UNSET
-
-
-class _Batch(_Item):
-    """Defaults, which items may complete; or, without items, an evaluation. Items are read one by one."""
-
-    evaluations: Annotated[list[msgspec.Raw], Meta(max_length=MAX_BATCH)] = []
-    options: _Options = _Options()
-    bearer: str = ""
-
-
-class _Typed(_Struct):
-    """What is searched for: its id, if there is one, is ignored."""
-
-    type: Name
-    properties: Properties = {}
-
-
-class _Page(Struct, frozen=True, omit_defaults=True):
-    token: str = ""
-    limit: Annotated[int, Meta(ge=1)] | None = None
-
-
-class _SubjectSearch(_Struct):
-    subject: _Typed
-    action: _Action
-    resource: _Party
-    context: Properties = {}
-    page: _Page = _Page()
-
-
-class _ResourceSearch(_Struct):
-    subject: _Party
-    action: _Action
-    resource: _Typed
-    context: Properties = {}
-    page: _Page = _Page()
-
-
-class _ActionSearch(_Struct):
-    subject: _Party
-    resource: _Party
-    context: Properties = {}
-    page: _Page = _Page()
-
-
-class _PlanResource(_Struct):
-    type: Name
-    id: str = ""
-    properties: Properties = {}
-
-
-class _Planned(_Struct):
-    """A resource of a plan need not have an id; `unknown` is another name of `deferred`."""
-
-    subject: _Party
-    action: _Action
-    resource: _PlanResource
-    context: Properties = {}
-    deferred: Paths = []
-    unknown: Paths = []
-
-
-class _Nothing(_Struct):
-    """An object."""
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """How one endpoint's bodies are written. `tag` keeps their digests apart."""
-
-    tag: bytes
-    name: str
-    decoder: Callable[[type[Any]], Any]
-    encode: Callable[[Any], bytes]
-
-    def several(self, answers: Sequence[bytes]) -> bytes:
-        """The answer to a batch, of answers that are written already."""
-        if self.tag == b"j":
-            return b'{"evaluations":[%b]}' % b",".join(answers)
-        return b"\x81\xabevaluations\xdd%b%b" % (len(answers).to_bytes(4, "big"), b"".join(answers))
-
-
-JSON = Codec(b"j", "JSON", msgspec.json.Decoder, msgspec.json.Encoder().encode)
-MSGPACK = Codec(b"m", "msgpack", msgspec.msgpack.Decoder, msgspec.msgpack.Encoder().encode)
-
-_DECODE: dict[tuple[bytes, type[Any]], Callable[[bytes], Any]] = {
-    (codec.tag, kind): codec.decoder(kind).decode for codec in (JSON, MSGPACK) for kind in (_Evaluation, _Batch, _Item)
-} | {
-    (JSON.tag, kind): JSON.decoder(kind).decode
-    for kind in (_SubjectSearch, _ResourceSearch, _ActionSearch, _Planned, _Nothing)
-}
-_FRAME = MSGPACK.decoder(_Frame)
 
 
 # -- what it is --------------------------------------------------------------------------------
@@ -215,7 +50,7 @@ class Defaults:
     Entities and their properties are made once for all items; None where a default is not whole.
     """
 
-    parts: _Item
+    parts: forms.Item
     subject: Entity | None
     action: Action | None
     resource: Entity | None
@@ -223,7 +58,7 @@ class Defaults:
     deferred: frozenset[str]
 
     @classmethod
-    def of(cls, parts: _Item) -> Defaults:
+    def of(cls, parts: forms.Item) -> Defaults:
         return cls(
             parts,
             _whole(lambda: _subject(_party(parts.subject, UNSET))),
@@ -233,7 +68,7 @@ class Defaults:
             NOTHING if parts.deferred is UNSET else frozenset(parts.deferred),
         )
 
-    def completed(self, item: _Item) -> Request:
+    def completed(self, item: forms.Item) -> Request:
         """Raises RequestError for an item that is not whole even so."""
         subject, action, resource, parts = self.subject, self.action, self.resource, self.parts
         if subject is None or item.subject is not UNSET:
@@ -260,7 +95,7 @@ class Batch:
 
     def read(self, item: bytes) -> Request:
         """Raises RequestError: the error of this item alone."""
-        found: _Item = _decoded(self.codec, _Item, item)
+        found: forms.Item = decoded(self.codec, forms.Item, item)
         return self.defaults.completed(found)
 
 
@@ -287,30 +122,27 @@ class Search:
 
 def evaluation(body: bytes) -> Request:
     """An evaluation in JSON. Raises RequestError."""
-    return _request(_decoded(JSON, _Evaluation, body))
+    return _request(decoded(JSON, forms.Evaluation, body))
 
 
 def batch(body: bytes) -> Request | Batch:
     """Several evaluations in JSON; or one, where there are no items. Raises RequestError."""
-    return _several(_decoded(JSON, _Batch, body), JSON)
+    return _several(decoded(JSON, forms.Several, body), JSON)
 
 
 def frame(body: bytes) -> Greeting | Request | Batch:
     """A msgpack map: an access token, one evaluation or several. Raises RequestError."""
-    try:
-        found: _Frame | None = _FRAME.decode(body)
-    except (ValueError, RecursionError):
-        found = None  # a greeting, defaults that are not whole, or an error that comes again below
-    if found is not None and not found.evaluations and not found.bearer:
+    found = framed_evaluation(body)
+    if found is not None:
         return _request(found)
-    loose: _Batch = _decoded(MSGPACK, _Batch, body)
+    loose: forms.Several = decoded(MSGPACK, forms.Several, body)
     return Greeting(loose.bearer) if loose.bearer else _several(loose, MSGPACK)
 
 
 def search(wanted: Literal["subject", "resource", "action"], body: bytes) -> Search:
     """Raises RequestError."""
-    kind = {"subject": _SubjectSearch, "resource": _ResourceSearch, "action": _ActionSearch}[wanted]
-    found: Any = _decoded(JSON, kind, body)
+    kind = {"subject": forms.SubjectSearch, "resource": forms.ResourceSearch, "action": forms.ActionSearch}[wanted]
+    found: Any = decoded(JSON, kind, body)
     asked = spelled(JSON, [wanted, *(getattr(found, name) for name in found.__struct_fields__ if name != "page")])
     given = found.subject
     if wanted == "subject":
@@ -320,77 +152,31 @@ def search(wanted: Literal["subject", "resource", "action"], body: bytes) -> Sea
     resource = found.resource
     resource = Entity(resource.type, "" if wanted == "resource" else resource.id, _properties(resource.properties))
     action = Action(found.action.name, _properties(found.action.properties)) if wanted != "action" else Action("")
-    page: _Page = found.page
+    page: forms.Page = found.page
     return Search(wanted, subject, action, resource, _properties(found.context), page.token, page.limit, asked)
 
 
 def plan(body: bytes) -> Request:
     """A request some of which is not known yet; all of the resource, if it does not say what. Raises RequestError."""
-    found: _Planned = _decoded(JSON, _Planned, body)
-    resource = _Party(found.resource.type, found.resource.id, found.resource.properties)
+    found: forms.Planned = decoded(JSON, forms.Planned, body)
+    resource = forms.Party(found.resource.type, found.resource.id, found.resource.properties)
     paths = [*found.deferred, *found.unknown] or ["resource"]
-    return _request(_Evaluation(found.subject, found.action, resource, found.context, paths))
+    return _request(forms.Evaluation(found.subject, found.action, resource, found.context, paths))
 
 
 def nothing(body: bytes) -> None:
     """An object, none of whose members means anything. Raises RequestError."""
-    _decoded(JSON, _Nothing, body)
-
-
-def spelled(codec: Codec, data: Any) -> bytes:
-    """What a decoder read, written again: the same for the same data. Raises RequestError for what is too deep."""
-    try:
-        return codec.encode(data)
-    except RecursionError as error:
-        raise _unreadable(error, codec.name) from error
+    decoded(JSON, forms.Nothing, body)
 
 
 # -- inner -------------------------------------------------------------------------------------
 
 
-def _decoded(codec: Codec, kind: type[Any], body: bytes) -> Any:
-    try:
-        found = _DECODE[codec.tag, kind](body)
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(error, codec.name) from error
-    if codec is JSON:
-        _check_single(body, found)
-    return found
-
-
-def _check_single(body: bytes, found: Any) -> None:
-    """Raises RequestError where a member stands twice: whoever reads it elsewhere might take the other one.
-
-    Written anew, what was read has a colon for each of its members and those inside of texts; a body has more of them
-    only if it has more members, unless a text has one escaped (U+003A). Such bodies are looked through.
-    """
-    if b"\\u003" in body or body.count(b":") != JSON.encode(found).count(b":"):
-        try:
-            json.loads(body, object_pairs_hook=_single)
-        except (ValueError, RecursionError) as error:
-            raise _unreadable(error, JSON.name) from error
-
-
-def _single(pairs: list[tuple[str, Any]]) -> None:
-    if len(pairs) != len({name for name, _ in pairs}):
-        raise RequestError("a member stands there twice")
-
-
-def _unreadable(error: Exception, form: str) -> RequestError:
-    """What a decoder raised, in our words. Its validation errors name places and types, not what stands there."""
-    if isinstance(error, msgspec.ValidationError):
-        text = str(error)
-        return RequestError(f"this is no request: {text[:1].lower()}{text[1:]}")
-    if isinstance(error, RecursionError):
-        return RequestError("the body is nested too deeply")
-    return RequestError(f"the body is not {form}")
-
-
-def _several(found: _Batch, codec: Codec) -> Request | Batch:
-    said = spelled(codec, _Item(found.subject, found.action, found.resource, found.context, found.deferred))
+def _several(found: forms.Several, codec: Codec) -> Request | Batch:
+    said = spelled(codec, forms.Item(found.subject, found.action, found.resource, found.context, found.deferred))
     defaults = Defaults.of(found)
     if not found.evaluations:
-        return defaults.completed(_Item())
+        return defaults.completed(forms.Item())
     return Batch(tuple(map(bytes, found.evaluations)), found.options.evaluations_semantic, defaults, said, codec)
 
 
@@ -401,7 +187,7 @@ def _whole(make: Callable[[], T]) -> T | None:
         return None
 
 
-def _party(given: _PartParty | UnsetType, default: _PartParty | UnsetType) -> Entity:
+def _party(given: forms.PartParty | UnsetType, default: forms.PartParty | UnsetType) -> Entity:
     """The item's own, or the default if it has none. Raises RequestError for one that is not whole."""
     if given is UNSET:
         given = default
@@ -417,7 +203,7 @@ def _party(given: _PartParty | UnsetType, default: _PartParty | UnsetType) -> En
     return Entity(kind, id, _properties(given.properties))
 
 
-def _action(given: _PartAction | UnsetType, default: _PartAction | UnsetType) -> Action:
+def _action(given: forms.PartAction | UnsetType, default: forms.PartAction | UnsetType) -> Action:
     """The same for actions."""
     if given is UNSET:
         given = default
@@ -435,7 +221,7 @@ def _lacking(what: str) -> RequestError:
     return RequestError(f"this is no request: it lacks {what}")
 
 
-def _request(found: _Evaluation) -> Request:
+def _request(found: forms.Evaluation) -> Request:
     subject, action, resource = found.subject, found.action, found.resource
     return Request(
         _subject(Entity(subject.type, subject.id, _properties(subject.properties))),
@@ -452,11 +238,11 @@ def _subject(given: Entity) -> Entity:
     return given
 
 
-def _typed(given: _Typed) -> Entity:
+def _typed(given: forms.Typed) -> Entity:
     return Entity(given.type, "", _properties(given.properties))
 
 
-def _properties(given: Properties) -> Mapping[str, Value]:
+def _properties(given: forms.Properties) -> Mapping[str, Value]:
     """A decoder's own map, which nobody else holds: it is not copied, but what lies inside is made immutable."""
     if not given:
         return EMPTY

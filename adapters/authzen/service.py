@@ -8,26 +8,25 @@ decision of the engine is ever answered with `true`.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from ipaddress import ip_address
 from typing import Any, Literal
 
 from adapters import mappings
 from adapters.authzen import events, reading
 from adapters.authzen.answer import Refused, planned, refusal
 from adapters.authzen.aside import Aside, Patience
-from adapters.authzen.cache import CAPACITY
-from adapters.authzen.call import Arrived, Receive, Reply, Scope, Send, head, quick_head
+from adapters.authzen.call import Arrived, Receive, Reply, Scope, Send, head
+from adapters.authzen.codec import JSON
+from adapters.authzen.config import PdpConfig
 from adapters.authzen.deciding import Deciding, Evaluated
+from adapters.authzen.faults import place_of, refusal_of
 from adapters.authzen.gate import Forbidden, Gate
 from adapters.authzen.metrics import CONTENT_TYPE
 from adapters.authzen.openapi import configuration, description
@@ -36,17 +35,17 @@ from adapters.authzen.pace import drawn
 from adapters.authzen.page import Pages
 from adapters.authzen.pipelined import Desk, PipelinedServer
 from adapters.authzen.port import PdpPort
-from adapters.authzen.reading import JSON
+from adapters.authzen.quick import LONGEST, PHRASES, Quickly
 from adapters.authzen.recorder import Recorder
 from adapters.authzen.search import Candidates, Found, Looking
 from adapters.authzen.shorten import shortened
 from adapters.authzen.tally import Tally
 from adapters.version import VERSION
 from adapters.web.bounds import Bounds
-from adapters.web.exchange import Exchange, Quick
+from adapters.web.exchange import Quick
 from adapters.web.server import HttpServer
 from spir.engine.explain import Explanation
-from spir.errors import DocumentError, RequestError, SpirError, Unauthenticated, Unavailable
+from spir.errors import Unavailable
 from spir.model.decision import Decision
 from spir.model.request import Request
 
@@ -59,50 +58,9 @@ Describe = Callable[[Request, Decision], Any]
 Handler = Callable[[Arrived, Operation], Awaitable[Reply]]
 
 BOUNDS = Bounds()
-QUICK_BODY = 32 * 1024  # bytes of an evaluation that is answered without a task
-TEXTS = {
-    400: b"Bad Request",
-    431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error",
-    503: b"Service Unavailable",
-}
 
 RELOADED = ("policies", "directory")  # parts that are read again
 UNREADABLE = 422
-
-
-@dataclass(frozen=True, slots=True)
-class PdpConfig:
-    """`base`: our URL as callers see it ("": from host and port). `socket`, `pipelined`: paths of Unix sockets
-    ("" for none) that serve the same HTTP API, and pipelined msgpack; `socket_mode`: their permission bits.
-
-    `open`: ask nobody who it is; for loopback only. `page_key`: 32 bytes shared
-    by all processes behind one name; b"" makes one for this process.
-    `subject_types`: other names of subject types. `max_explained`: of a request that is to be explained, for what
-    it says comes back with every policy that looks at it. Times in seconds, sizes in bytes.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8181
-    base: str = ""
-    socket: str = ""
-    pipelined: str = ""
-    socket_mode: int = 0o600
-    open: bool = False
-    page_key: bytes = b""
-    subject_types: Mapping[str, str] = field(default_factory=lambda: {"user": "person"})
-    identity_seconds: float = 2.0
-    max_body: int = 256 * 1024
-    max_explained: int = 16 * 1024
-    remembered: int = CAPACITY
-
-    def __post_init__(self) -> None:
-        if self.open and not _loopback(self.host):
-            raise DocumentError(
-                f"a decision point on `{self.host}` cannot be open to everybody", hint="listen on loopback"
-            )
-        if len(self.page_key) not in (0, 32):
-            raise DocumentError("the page key must have 32 bytes")
 
 
 class Pdp:
@@ -136,9 +94,18 @@ class Pdp:
         self._reloading = False
         self._stopping = False
         self._routes = self._routed()
-        self._evaluation = self.operations.by_id["evaluate"]
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.quick = Quick(frozenset((self._evaluation.path.encode(),)), QUICK_BODY, self._quick)
+        evaluation = self.operations.by_id["evaluate"]
+        quickly = Quickly(
+            evaluation,
+            services,
+            self._admitted,
+            self._refused,
+            self._deciding,
+            self._recorder,
+            self._tally,
+            self._numbers,
+        )
+        self.quick = Quick(frozenset((evaluation.path.encode(),)), LONGEST, quickly.answer)
         self._http = HttpServer(self, self._plain, tls, bounds=BOUNDS, quick=self.quick)
         self._local = HttpServer(self, self._plain, bounds=BOUNDS, quick=self.quick)
         self._pipelined = PipelinedServer(self._desk())
@@ -189,41 +156,6 @@ class Pdp:
             headers.append((b"cache-control", b"no-store"))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if arrived.method == "HEAD" else reply.body})
-
-    # -- without a task ------------------------------------------------------------------------
-
-    def _quick(self, exchange: Exchange, address: str, certificate: bytes) -> bool:
-        """One evaluation, as `_evaluate` answers it, without a task. What is to be refused goes the ordinary way."""
-        started = time.perf_counter()
-        arrived = Arrived("POST", exchange.path, exchange.headers, address, certificate, self._numbers)
-        try:
-            arrived.check(exchange.headers)
-            arrived.check_type()
-            call, now = self._admitted(arrived, self._evaluation)
-            done = self._deciding.evaluated(exchange.body, now)
-            records = events.evaluated(call, (done,), now)
-            self._recorder.then(records, partial(self._quickly, exchange, arrived, done, started))
-        except SpirError:
-            return False
-        return True
-
-    def _quickly(self, exchange: Exchange, arrived: Arrived, done: Evaluated, started: float, problem: str) -> None:
-        if problem:
-            task = asyncio.create_task(self._unrecorded(exchange, arrived, problem))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            return
-        self._tally.over_http(done)
-        bundle = done.decision.bundle if done.decision else ""
-        exchange.reply(quick_head(len(done.encoded), arrived, bundle), done.encoded)
-        self._tally.served(self._evaluation.id, 200, time.perf_counter() - started)
-
-    async def _unrecorded(self, exchange: Exchange, arrived: Arrived, problem: str) -> None:
-        """INVARIANT: no decision is answered that is not recorded."""
-        reply = await self._refused(arrived, self._evaluation, Unavailable("not recorded", hint=problem))
-        lines = [b"%b: %b\r\n" % line for line in head(reply, arrived, self.services.bundle)]
-        exchange.reply(b"HTTP/1.1 %d %b\r\n%b" % (reply.status, TEXTS[reply.status], b"".join(lines)), reply.body)
-        self._tally.served(self._evaluation.id, reply.status, 0.0)
 
     # -- operations ----------------------------------------------------------------------------
 
@@ -357,10 +289,10 @@ class Pdp:
 
     async def _refused(self, arrived: Arrived, operation: Operation | None, error: Exception) -> Reply:
         """The answer to what was not decided. INVARIANT: an error of ours says nothing but that there was one."""
-        said = _said(error)
+        said = refusal_of(error)
         if said.status == 500:
             # A defect: its text could quote what was asked, so only its kind and place are logged.
-            log.error("call %s failed: %s in %s", arrived.trace, type(error).__name__, _place(error))
+            log.error("call %s failed: %s in %s", arrived.trace, type(error).__name__, place_of(error))
         peer = error.caller.id if isinstance(error, Forbidden) else ""
         gate = (error.request, error.decision) if isinstance(error, Forbidden) else None
         id, permission = (operation.id, operation.permission) if operation else ("unknown", "")
@@ -378,7 +310,7 @@ class Pdp:
         reply = Reply(status, JSON.encode(refusal(status, "the HTTP request cannot be read")))
         headers = head(reply, Arrived("", "", [], "", b"", self._numbers), self.services.bundle)
         lines = [b"%b: %b\r\n" % line for line in (*headers, (b"connection", b"close"))]
-        return b"HTTP/1.1 %d %b\r\n" % (status, TEXTS[status]) + b"".join(lines) + b"\r\n" + reply.body
+        return b"HTTP/1.1 %d %b\r\n" % (status, PHRASES[status]) + b"".join(lines) + b"\r\n" + reply.body
 
     def _base(self) -> str:
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
@@ -408,33 +340,3 @@ class Pdp:
         routes = {(one.method, one.path): (one, handlers[id]) for id, one in self.operations.by_id.items()}
         heads = {("HEAD", path): found for (method, path), found in routes.items() if method == "GET"}
         return {**routes, **heads}
-
-
-def _said(error: Exception) -> Refused:
-    """What the caller is told of an error."""
-    match error:
-        case Refused():
-            return error
-        case Unauthenticated():
-            challenge = ((b"www-authenticate", b'Bearer realm="spir"'),)  # RFC 6750 section 3
-            return Refused(401, "the caller is not known", hint="send a valid access token", headers=challenge)
-        case RequestError():
-            return Refused(400, error.message, hint=error.hint)
-        case Unavailable():
-            return Refused(503, "no sound decision can be given now", hint="try again later")
-        case _:
-            return Refused(500, "the call failed")
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _place(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace is not None else "?"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.authzen.reading import JSON
+from adapters.authzen.codec import JSON
 from adapters.authzen.shorten import shortened
 
 VERDICTS = ["grants", "forbids it", "does not grant", "does not apply", "is met", "depends on the data"]
