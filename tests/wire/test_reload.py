@@ -134,7 +134,7 @@ def test_what_cannot_be_read_changes_nothing_and_is_recorded(site: Site) -> None
     wait_for(lambda: "directory not reloaded" in site.served.log, "the directory to be refused")
     assert site.modalities() == {"CR", "DX"}
     [refused] = site.recorded("policies-refused")[:1]
-    assert "permission_map.yaml:4" in refused["detail"]["problem"] and refused["outcome"] == "error"
+    assert "permission_map.yaml:5" in refused["detail"]["problem"] and refused["outcome"] == "error"
     assert site.recorded("directory-refused")
 
 
