@@ -130,9 +130,15 @@ def common_world(old: Version, new: Version, at: datetime | None = None) -> tupl
 
 
 def jurisdictions(world: World, sets: Iterable[PolicySet]) -> Mapping[Domain, str]:
-    """The paths that documents are for, by the organisations that lie under them."""
+    """What to call organisations by the paths that documents are for: `cn/zj`, `cn but not cn/zj`."""
     universe = world.universe(ORGANIZATION)
-    return {under(path) & universe: path for path in sorted({found.jurisdiction for found in sets} - {""})}
+    paths = {path: under(path) & universe for path in sorted({found.jurisdiction for found in sets} - {""})}
+    named = {domain: path for path, domain in paths.items()}
+    for name, domain in (*paths.items(), ("any place", universe)):
+        for path, inner in paths.items():
+            if inner != domain and inner <= domain:
+                named.setdefault(domain & inner.complement(), f"{name} but not {path}")
+    return named
 
 
 def _reads_clock(rule: Rule, world: World) -> bool:

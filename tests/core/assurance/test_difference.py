@@ -177,6 +177,14 @@ def test_a_delegation_that_is_narrowed_denies_in_the_layers_below() -> None:
     assert [(change.direction, change.policies[0].id) for change in found.changes] == [(Direction.DENY, "may")]
 
 
+def test_a_set_that_is_for_more_places_permits_in_the_places_around() -> None:
+    wider = document(READ).replace("jurisdiction: cn/a", "jurisdiction: cn")
+    (change,) = compared(read(document(READ)), read(wider)).changes
+    assert (change.direction, change.cause) == (Direction.PERMIT, "`read` says something else (jurisdiction)")
+    assert change.region == "read:report, role is physician, in cn but not cn/a"
+    assert change.request.resource.properties["organization"] == "cn"
+
+
 def test_an_obligation_that_is_weakened_is_told() -> None:
     owes = READ[:-1] + ", obligations: [{id: a, type: limit, count: %d}]}"
     (change,) = compared(read(document(owes % 5)), read(document(owes % 50))).changes
