@@ -19,7 +19,7 @@ from adapters.commands.peers.cedar import Cedar
 from adapters.commands.peers.line import Line
 from adapters.commands.peers.ours import Ours, documents
 from adapters.commands.peers.player import Absent, Entry, Player, Refused
-from adapters.commands.peers.rounds import ENOUGH, FEWEST, Turns, race
+from adapters.commands.peers.rounds import ENOUGH, FEWEST, TICK, Turns, race
 from adapters.commands.peers.workload import Ask, Workload
 from spir.model.request import Request
 
@@ -55,7 +55,7 @@ class _Measured:
         asked = [ours.prepared(ask) for ask in self.asks]
         begun = process_time()
         answers = [ours.decide(one) for one in asked]
-        spent = process_time() - begun
+        spent = max(process_time() - begun, TICK)
         wrong = _wrong(ours, answers, self.asks)
         yield self._line("wrong answers", wrong, "", goal="none", met=not wrong)
         yield self._line("decisions, each new", len(asked) / spent, "1/s")
@@ -114,7 +114,7 @@ class _Measured:
         begun = process_time()
         for one in few:
             player.decide(one)
-        pace = (process_time() - begun) / len(few)
+        pace = max(process_time() - begun, TICK) / len(few)
         count = max(FEWEST, min(len(self.asks), int(self.measure.turn / pace)))
         asked = [player.prepared(ask) for ask in self.asks[:count]]
         wrong = _wrong(player, [player.decide(one) for one in asked], self.asks)
@@ -159,7 +159,7 @@ class _Measured:
         asked = [ours.unknown(ask) for ask in self.asks]
         begun = process_time()
         answers = [ours.decide(one) for one in asked]
-        spent = process_time() - begun
+        spent = max(process_time() - begun, TICK)
         wrong = sum(self._unlike(ours, one, ask) for one, ask in zip(asked, self.asks, strict=True))
         yield self._line("residuals, rows judged wrongly", wrong, "", goal="none", met=not wrong)
         kinds = Counter(answer.effect.value for answer in answers)
@@ -189,7 +189,7 @@ class _Measured:
         asked = [player.unknown(ask) for ask in asks]
         begun = process_time()
         answers = [player.partial(one) for one in asked]
-        spent = process_time() - begun
+        spent = max(process_time() - begun, TICK)
         settled = [(player.settled(answer), ask) for answer, ask in zip(answers, asks, strict=True)]
         wrong = sum(found not in (None, ask.permitted) for found, ask in settled)
         if wrong:

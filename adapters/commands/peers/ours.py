@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from adapters.commands.peers.player import Told
 from adapters.commands.peers.workload import Ask, Atom, Rule
+from adapters.yielding import giving_way
 from spir.embed import default_vocabulary
 from spir.engine import reference
 from spir.engine.attributes import NoFacts
@@ -54,9 +55,10 @@ class Ours:
     """Loading is part of what is measured: from the text to the first decision."""
 
     def __init__(self, texts: dict[str, str]) -> None:
-        read = read_documents(texts, vocabulary_text=default_vocabulary())
-        self.rules = RuleSet.of(read.policy_sets, read.fingerprint, Site(ORGANIZATION))
-        self.compiled: Compiled = compile_rules(self.rules)
+        with giving_way:  # as a gateway loads
+            read = read_documents(texts, vocabulary_text=default_vocabulary())
+            self.rules = RuleSet.of(read.policy_sets, read.fingerprint, Site(ORGANIZATION))
+            self.compiled: Compiled = compile_rules(self.rules)
         self.view = NoFacts()
 
     def prepared(self, ask: Ask) -> Request:

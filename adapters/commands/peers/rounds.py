@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from time import perf_counter, perf_counter_ns, process_time
 from typing import Any
 
-__all__ = ["ENOUGH", "FEWEST", "Turns", "percentile", "race"]
+__all__ = ["ENOUGH", "FEWEST", "TICK", "Turns", "percentile", "race"]
 
 FEWEST = 4  # requests to a turn, however slow the engine is
+TICK = 1e-6  # no clock of processor time is finer
 ENOUGH = 100  # requests, for a 99th percentile to mean something
 
 
@@ -39,7 +40,7 @@ class Turns:
         cls, decide: Callable[[Any], Any], asked: Sequence[Any], seconds: float, turn: float, loaded: float = 0.0
     ) -> Turns:
         """So many requests to a turn as take about `turn` seconds, where all of them took `seconds`."""
-        share = turn / max(seconds, 1e-9)
+        share = turn / seconds
         count = min(len(asked), max(FEWEST, int(len(asked) * share)))
         return cls(decide, asked[:count], max(1, int(share)), loaded)
 
@@ -66,7 +67,7 @@ class Turns:
         for _ in range(self.repeat):
             for one in asked:
                 decide(one)
-        spent, took = process_time() - spent, perf_counter() - begun
+        spent, took = max(process_time() - spent, TICK), max(perf_counter() - begun, TICK)
         count = len(asked) * self.repeat
         self.cpu_rates.append(count / spent)
         self.rates.append(count / took)
