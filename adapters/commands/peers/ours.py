@@ -59,6 +59,7 @@ class Ours:
             read = read_documents(texts, vocabulary_text=default_vocabulary())
             self.rules = RuleSet.of(read.policy_sets, read.fingerprint, Site(ORGANIZATION))
             self.compiled: Compiled = compile_rules(self.rules)
+            giving_way.keep()
         self.view = NoFacts()
 
     def prepared(self, ask: Ask) -> Request:
