@@ -57,7 +57,6 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(503)
 
     def data_received(self, data: bytes) -> None:
-        self._idle = None
         self._head += len(data)
         super().data_received(data)
         # the parser gathers a header until it is complete, however long it is
@@ -70,7 +69,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.url, self.headers, self.expect_100_continue = b"", [], False
         self._in_head = True
         self._head = 0
-        self._since = self.loop.time()
+        self._since, self._idle = self.loop.time(), None
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > self.bounds.headers:
