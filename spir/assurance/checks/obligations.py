@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from spir.assurance.checks.examination import Examination
@@ -13,9 +14,11 @@ from spir.assurance.duties import clash
 from spir.assurance.finding import Finding, Severity
 from spir.assurance.proof.box import Box
 from spir.engine.ruleset import Rule
+from spir.language.document import canonical
 from spir.model.decision import Decision
 from spir.model.obligation import Obligation
 from spir.model.policy import Kind
+from spir.model.value import thaw
 
 __all__ = ["obligations"]
 
@@ -45,23 +48,44 @@ def _conflicts(decision: Decision) -> bool:
 
 def _pairs(examined: Examination) -> Iterator[Pair]:
     """Permits and obliges that clash, in requests that nothing else stops."""
-    rules = [rule for rule in examined.of(Kind.PERMIT, Kind.OBLIGE) if _unordered(rule) and examined.acts(rule)]
-    for one, other in examined.each(list(_clashing(rules))):
+    for one, other in examined.each(list(_clashing(examined))):
         box = next(_permitted(examined, one, other), None)
         if box is not None:
             upper, lower = sorted((one, other), key=lambda rule: rule.layer)
             yield Pair(upper, lower, box)
 
 
-def _clashing(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Rule]]:
-    yield from ((rule, rule) for rule in rules if any(clash(*pair) for pair in combinations(_unordered(rule), 2)))
-    for one, other in combinations(rules, 2):
-        if any(clash(mine, theirs) for mine in _unordered(one) for theirs in _unordered(other)):
-            yield one, other
+def _clashing(examined: Examination) -> Iterator[tuple[Rule, Rule]]:
+    """Rules that meet and owe what clashes, each two once; a rule with itself, if its own obligations do."""
+    rules, index = examined.index(Kind.PERMIT, Kind.OBLIGE)
+    against = _against(rules)
+    for place in examined.each(sorted(against)):
+        for met in index.meeting(examined.acts(rules[place])):
+            if met >= place and met in against[place]:
+                yield rules[place], rules[met]
 
 
-def _unordered(rule: Rule) -> list[Obligation]:
-    return [one for one in rule.policy.obligations if one.type not in JOINABLE]
+def _against(rules: Sequence[Rule]) -> Mapping[int, set[int]]:
+    """By the place of a rule, the places of those that owe what clashes with what it owes."""
+    owing: dict[str, dict[str, tuple[Obligation, set[int]]]] = {}
+    for place, rule in enumerate(rules):
+        for one in rule.policy.obligations:
+            if one.type not in JOINABLE:
+                same = owing.setdefault(f"{one.type} {_lane(one)}", {})
+                same.setdefault(canonical(thaw(one.properties)), (one, set()))[1].add(place)
+    found: dict[int, set[int]] = {}
+    for (one, owe), (other, others) in (pair for same in owing.values() for pair in combinations(same.values(), 2)):
+        if clash(replace(one, id=""), replace(other, id="")):
+            for place in owe:
+                found.setdefault(place, set()).update(others)
+            for place in others:
+                found.setdefault(place, set()).update(owe)
+    return found
+
+
+def _lane(one: Obligation) -> str:
+    """What an alert or a workflow is for: those for different ones are kept apart."""
+    return str(one.properties.get("channel", one.properties.get("workflow", "")))
 
 
 def _permitted(examined: Examination, one: Rule, other: Rule) -> Iterator[Box]:
