@@ -13,13 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
-from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
 from spir.assurance.proof.domain import (
     ABSENT,
     PRESENT,
-    V6,
     Choice,
     Domain,
     Line,
@@ -30,11 +28,11 @@ from spir.assurance.proof.domain import (
     moment,
     one_of,
 )
+from spir.assurance.proof.line import address_place, address_text
 from spir.assurance.proof.relations import related
 from spir.assurance.proof.terms import CLOCK, ORGANIZATION, Related, Variable
 from spir.assurance.proof.world import DAY, NOW, World
-from spir.language.values.operators import Invalid
-from spir.language.values.scalars import clock_of, read_address
+from spir.language.values.scalars import clock_of
 
 __all__ = ["Assignment", "assign", "coupled", "partners"]
 
@@ -140,10 +138,10 @@ def _addresses(domains: Domains) -> Domains:
 
 def _standing_for(texts: Domain, wanted: Domain) -> Domain:
     if isinstance(texts, Choice) and not texts.others:
-        stand = one_of(text for text in texts.values if _address(text) in wanted)
+        stand = one_of(text for text in texts.values if address_place(str(text)) in wanted)
         return stand | ABSENT if texts.absent and None in wanted else stand
     for text in _address_texts(wanted):
-        if text in texts and _address(text) in wanted:
+        if text in texts and address_place(str(text)) in wanted:
             return one_of((text,))
     return texts  # none was found, which proves nothing
 
@@ -153,16 +151,8 @@ def _address_texts(wanted: Domain) -> Iterator[str]:
     for span in wanted.spans if isinstance(wanted, Spans) else ():
         assert not isinstance(span.low, str)
         for place in range(int(span.low or 0), int(span.low or 0) + 8):
-            yield str(IPv4Address(place) if place < V6 else IPv6Address(place - V6))
+            yield address_text(place)
     yield from ("nowhere", "none", "")
-
-
-def _address(text: Point) -> int | None:
-    try:
-        found = read_address(str(text))
-    except Invalid:
-        return None
-    return int(found) + (V6 if isinstance(found, IPv6Address) else 0)
 
 
 def _moments(domains: Domains, world: World) -> Domains | None:

@@ -1,4 +1,4 @@
-"""The orders of values that intervals are of, and the places of moments and texts on them.
+"""The orders of values that intervals are of, and the places of moments, addresses and texts on them.
 
 Every value has a next one, so all intervals are half open, `[low, high)`: whole
 numbers by 1, doubles by the next double, text by appending the least character.
@@ -10,11 +10,25 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
-from spir.language.values.scalars import EPOCH
+from spir.language.values.operators import Invalid
+from spir.language.values.scalars import EPOCH, read_address
 
-__all__ = ["LEAST", "V6", "Line", "Point", "Span", "before", "beyond", "micros", "moment"]
+__all__ = [
+    "LEAST",
+    "V6",
+    "Line",
+    "Point",
+    "Span",
+    "address_place",
+    "address_text",
+    "before",
+    "beyond",
+    "micros",
+    "moment",
+]
 
 Point: TypeAlias = str | bool | int | float
 
@@ -72,3 +86,16 @@ def before(line: Line, value: Point) -> Point:
     """The value that comes last before it. Texts have none."""
     assert not isinstance(value, str)
     return math.nextafter(value, -math.inf) if line is Line.DOUBLE else value - 1
+
+
+def address_place(text: str) -> int | None:
+    """The place of the address that a text stands for; None if it stands for none."""
+    try:
+        found = read_address(text)
+    except Invalid:
+        return None
+    return int(found) + (V6 if isinstance(found, IPv6Address) else 0)
+
+
+def address_text(place: int) -> str:
+    return str(IPv4Address(place) if place < V6 else IPv6Address(place - V6))

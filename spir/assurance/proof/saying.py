@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Address, IPv6Address
 
-from spir.assurance.proof.line import LEAST, V6, Line, Point, Span, before, beyond, moment
+from spir.assurance.proof.line import LEAST, Line, Point, Span, address_text, before, beyond, moment
 from spir.language.values.scalars import timestamp_text
 
 __all__ = ["all_but", "any_of", "named", "spoken"]
@@ -91,8 +90,7 @@ def _moment(place: Point) -> str:
 
 
 def _address(place: Point) -> str:
-    number = int(place)
-    return str(IPv4Address(number) if number < V6 else IPv6Address(number - V6))
+    return address_text(int(place))
 
 
 def _text(span: Span) -> str:

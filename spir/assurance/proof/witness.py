@@ -12,20 +12,20 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address
 from itertools import islice, product
 from typing import Any as AnyValue
 
 from spir.assurance.proof.assign import Assignment
 from spir.assurance.proof.box import Box
-from spir.assurance.proof.domain import V6, Point, micros, moment
+from spir.assurance.proof.domain import Point, micros, moment
+from spir.assurance.proof.line import address_place
 from spir.assurance.proof.terms import CLOCK, ORGANIZATION, All, Any, Related, Statement, Test, Variable
 from spir.assurance.proof.world import NOW, World
 from spir.engine.attributes import Attributes, NoFacts, organization_of
 from spir.engine.evaluate import Scope, evaluate, free_attributes
 from spir.language.typecheck import element
-from spir.language.values.operators import COMPARISONS, Invalid
-from spir.language.values.scalars import clock_of, read_address
+from spir.language.values.operators import COMPARISONS
+from spir.language.values.scalars import clock_of
 from spir.language.walk import nodes
 from spir.model.condition import Attribute, Compare, Condition, Literal
 from spir.model.request import Action, Entity, Request
@@ -74,11 +74,7 @@ class _Asked:
 
     def address(self, path: str) -> int | None:
         text = self.lookup(path)
-        try:
-            found = read_address(text) if isinstance(text, str) else None
-        except Invalid:
-            return None
-        return None if found is None else int(found) + (V6 if isinstance(found, IPv6Address) else 0)
+        return address_place(text) if isinstance(text, str) else None
 
     def part(self, variable: Variable) -> bool | None:
         """Where a part has no value that counts, any of its values will do."""
