@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Literal
 
 from adapters import mappings
@@ -35,7 +36,7 @@ from adapters.authzen.pace import drawn
 from adapters.authzen.page import Pages
 from adapters.authzen.pipelined import Desk, PipelinedServer
 from adapters.authzen.port import PdpPort
-from adapters.authzen.quick import LONGEST, PHRASES, Quickly
+from adapters.authzen.quick import LONGEST, Quickly
 from adapters.authzen.recorder import Recorder
 from adapters.authzen.search import Candidates, Found, Looking
 from adapters.authzen.shorten import shortened
@@ -310,7 +311,12 @@ class Pdp:
         reply = Reply(status, JSON.encode(refusal(status, "the HTTP request cannot be read")))
         headers = head(reply, Arrived("", "", [], "", b"", self._numbers), self.services.bundle)
         lines = [b"%b: %b\r\n" % line for line in (*headers, (b"connection", b"close"))]
-        return b"HTTP/1.1 %d %b\r\n" % (status, PHRASES[status]) + b"".join(lines) + b"\r\n" + reply.body
+        return (
+            b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
+            + b"".join(lines)
+            + b"\r\n"
+            + reply.body
+        )
 
     def _base(self) -> str:
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host

@@ -339,7 +339,7 @@ def test_an_answer_without_a_task_is_the_one_with_a_task(
         ordinary = told(pdp, f"{EVALUATION}?a", question, more)
         assert not quickly
         assert told(pdp, EVALUATION, question, more) == ordinary
-        assert len(quickly) == (ordinary[0] == 200 and len(json.dumps(str(question))) < 40_000)
+        assert len(quickly) == (len(json.dumps(str(question))) < 40_000)
         first, second = pdp.given.events[-2:]
         assert (first.kind, first.outcome, first.request) == (second.kind, second.outcome, second.request)
 
