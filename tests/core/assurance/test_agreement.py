@@ -21,6 +21,12 @@ def test_the_boxes_and_z3_say_the_same_of_every_pair():
     assert found.undecided + found.untold < found.asked / 20
 
 
+def test_a_relation_with_what_is_always_there_takes_nothing_of_a_wider_rule():
+    """Once the boxes left a part of a rule outside of the same rule with one more alternative: found by this seed."""
+    library("z3", "z3-solver")
+    assert not agreement(50, seed=127550).differences
+
+
 def test_the_pairs_are_the_same_for_the_same_seed_and_half_of_them_are_kin():
     assert list(pairs(3, 30)) == list(pairs(3, 30))
     kin = [one.policy.operations == other.policy.operations for one, other in pairs(3, 400)]
