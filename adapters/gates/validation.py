@@ -7,7 +7,9 @@ other: somebody has to answer for it, or allow it more time. Questions about
 unions of policies have a small share of it; where that is not enough, it is
 recorded, and no reason to refuse: `spir check` has the time.
 
-Asked of changes only. At the start that is what has not passed before.
+Asked of changes only. At the start that is what has not passed before; at the
+very first, warnings are said and recorded, and stand from then on: nobody has
+made a change yet, and a gateway that stays away helps nobody.
 """
 
 from __future__ import annotations
@@ -50,13 +52,19 @@ class Validation:
             return NOTHING
         found = self._report(candidate)
         open_ = tuple(one for one in found.at_least(Severity.WARNING) if one.decided or one.check not in UNIONS)
-        if open_ and mode == "refuse":
-            raise self._refused(found, open_)
+        new = tuple(one for one in open_ if not self._stands(one, candidate))
+        if new and mode == "refuse":
+            raise self._refused(found, new)
         for finding in open_:
             log.warning("policies %s: %s", fingerprint, _told(finding))
-        if not open_:
-            self._accepted.add(fingerprint)
+        if not new:
+            self._accepted.add(fingerprint, (one.mark for one in open_))
         return {"validation": _notes(found)}
+
+    def _stands(self, finding: Finding, candidate: Candidate) -> bool:
+        """Whether it is a warning that was here before anybody made a change."""
+        first = candidate.before is None and self._accepted.is_empty
+        return finding.severity is Severity.WARNING and (first or finding.mark in self._accepted.standing)
 
     def _report(self, candidate: Candidate) -> Report:
         return validate(

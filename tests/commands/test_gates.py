@@ -135,6 +135,20 @@ def test_nothing_starts_with_an_error(site: Site) -> None:
         site.start()
 
 
+def test_warnings_of_the_first_start_stand_until_they_are_mended(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.grants(CARELESS)
+    with caplog.at_level(logging.WARNING, "spir.policies"):
+        policies = site.start()
+    assert any("nurses" in line and "warning" in line for line in caplog.messages)
+    site.grants(f"{CARELESS}    description: said otherwise\n")
+    site.write("porters", HEAD.format(name="p", layer="institution") + NURSES.replace("nurse", "porter"))
+    assert site.reload(policies) and policies.problems == {}
+    site.grants(NURSES)
+    assert site.reload(policies)
+    site.grants(CARELESS)
+    assert not site.reload(policies) and "0 errors and 1 warnings" in policies.problems["policies"]
+
+
 def test_a_warning_needs_somebody_who_answers_for_it(site: Site) -> None:
     policies = site.start()
     site.grants(CARELESS)
@@ -216,7 +230,9 @@ def test_where_it_is_off_nothing_is_asked(site: Site) -> None:
 
 
 def test_a_check_that_was_not_finished_is_a_warning(site: Site) -> None:
+    site.start()
     site.policy = "validate_seconds = 0.0"
+    site.grants(WIDER)
     with pytest.raises(Refused, match=r"0 errors and [1-9]"):
         site.start()
 
