@@ -150,7 +150,7 @@ def _finding(examined: Examination, group: Sequence[Lack], region: Box, shown: C
     if first.whole:
         text = f"{names(permits)} can never grant: the {layer} layer neither permits nor delegates any of it"
     else:
-        text = f"the {layer} layer neither permits nor delegates a part of what {names(permits)} grants"
+        text = f"the {layer} layer neither permits nor delegates a part of what is granted by {names(permits)}"
     mend = f"narrow {names(permits)} to what the {layer} layer delegates, or have it delegate more"
     covers = first.covers if all(lack.covers == first.covers for lack in group) else ()
     policies = tuple(Named.of(rule) for rule in (*covers, *permits))

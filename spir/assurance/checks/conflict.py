@@ -61,7 +61,7 @@ def _never(rule: Rule, permits: Sequence[Rule]) -> tuple[str, str]:
 
 
 def _partly(rule: Rule, permits: Sequence[Rule]) -> tuple[str, str]:
-    text = f"`{rule.policy.id}` forbids a part of what {names(permits)} of the same layer grants"
+    text = f"`{rule.policy.id}` forbids a part of what is granted by {names(permits)} of the same layer"
     return text, f"leave what `{rule.policy.id}` forbids out of {names(permits)}, or acknowledge that it is meant"
 
 

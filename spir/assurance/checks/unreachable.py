@@ -37,7 +37,7 @@ def unreachable(examined: Examination) -> Iterator[Finding]:
     if examined.surroundings.asked is not None:
         idle = [rule for rule in permits if not _asked(rule, examined.surroundings.asked)]
         if idle:
-            text = f"no protocol of the gateway asks about what {names(idle)} grants"
+            text = f"no protocol of the gateway asks about what is granted by {names(idle)}"
             mend = "nothing, if callers of the decision point do"
             policies = tuple(map(Named.of, idle))
             yield Finding("unreachable", Severity.NOTE, text, policies, mend=mend, pairs=len(idle))

@@ -51,7 +51,7 @@ def _never(rule: Rule, permits: Sequence[Rule]) -> tuple[str, str]:
 
 
 def _partly(rule: Rule, permits: Sequence[Rule]) -> tuple[str, str]:
-    text = f"`{rule.policy.id}` of the {rule.layer.label} layer forbids a part of what {names(permits)} grants"
+    text = f"`{rule.policy.id}` of the {rule.layer.label} layer forbids a part of what is granted by {names(permits)}"
     return text, f"leave what `{rule.policy.id}` forbids out of {names(permits)}, or acknowledge that it is meant"
 
 
