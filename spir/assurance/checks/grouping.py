@@ -2,7 +2,8 @@
 
 A prohibition that meets a few permits is a finding for each region in which it
 meets them: what of the common requests the upper rule speaks about is what
-tells regions apart. One that meets many is one finding that names them all.
+tells regions apart. One that meets many is one finding that names them all; so
+is each where there are very many pairs, for nobody reads ten thousand findings.
 Every pair that is named was shown by the engine; of very many pairs one for
 each finding was.
 """
@@ -53,7 +54,7 @@ def findings(
     """One for each group of which a pair could be shown."""
     found = list(pairs)
     every = len(found) <= REPLAYED
-    for group in examined.each(list(_groups(examined, found))):
+    for group in examined.each(list(_groups(examined, found, TOLD_APART if every else 1))):
         shown = list(_shown(examined, group, claim, every))
         if shown:
             kept = [pair for pair, _ in shown] if every else group
@@ -76,12 +77,13 @@ def _shown(
                 return
 
 
-def _groups(examined: Examination, pairs: Iterable[Pair]) -> Iterator[Group]:
+def _groups(examined: Examination, pairs: Iterable[Pair], apart: int) -> Iterator[Group]:
+    """By upper rule; by region, too, where there are no more than `apart` pairs of one."""
     of_one: dict[int, Group] = {}
     for pair in pairs:
         of_one.setdefault(id(pair.upper), []).append(pair)
     for group in of_one.values():
-        if len(group) > TOLD_APART:
+        if len(group) > apart:
             yield group
         else:
             yield from _by_region(examined, group)
@@ -91,10 +93,13 @@ def _by_region(examined: Examination, group: Group) -> Iterable[Group]:
     about = _about(examined, group[0].upper)
     found: dict[frozenset[object], Group] = {}
     for pair in group:
-        domains = _box(examined, pair).domains.items()
-        seen = frozenset((variable, domain) for variable, domain in domains if variable in about)
-        found.setdefault(seen, []).append(pair)
+        found.setdefault(_seen(examined, pair, about), []).append(pair)
     return found.values()
+
+
+def _seen(examined: Examination, pair: Pair, about: frozenset[Variable]) -> frozenset[object]:
+    """What of their common requests the upper rule speaks about."""
+    return frozenset((name, domain) for name, domain in _box(examined, pair).domains.items() if name in about)
 
 
 def _about(examined: Examination, rule: Rule) -> frozenset[Variable]:
@@ -112,12 +117,11 @@ def _finding(examined: Examination, severity: Severity, group: Group, shown: Cou
 
 def _region(examined: Examination, group: Group) -> Box:
     """What all pairs of a group have in common, as the upper rule sees it."""
-    first = _box(examined, group[0])
+    first, about = _box(examined, group[0]), _about(examined, group[0].upper)
     if len(group) == 1:
         return first
-    if len(group) > TOLD_APART:
+    if len(group) > TOLD_APART or len({_seen(examined, pair, about) for pair in group}) > 1:
         return (examined.acts(group[0].upper) or (first,))[0]
-    about = _about(examined, group[0].upper)
     return Box(first.world, {variable: domain for variable, domain in first.domains.items() if variable in about})
 
 
