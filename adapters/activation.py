@@ -229,7 +229,7 @@ class Policies:
         prepared = finished(self._prepare(rules)) if self._prepare else None
         now = self._current
         before = Version(now.rules, now.documents.vocabulary) if now else None
-        candidate = Candidate(documents, rules, source, directory, prepared, before)
+        candidate = Candidate(documents, rules, source, prepared, before)
         notes = {key: value for gate in self._gates for key, value in gate(candidate).items()}
         return InForce(documents, rules, directory, prepared, source.generation, source.signer, notes)
 

@@ -22,7 +22,7 @@ from adapters.bundles import (
 from adapters.commands.output import FINDING, OK, say
 from adapters.gates.candidate import Candidate
 from adapters.gates.every import gates_of
-from adapters.parts import directory_of, rules_of
+from adapters.parts import rules_of
 from adapters.settings import Settings, load
 from spir.bundle import Bundle, built, newer
 from spir.embed import collect, default_vocabulary, library_templates
@@ -110,7 +110,7 @@ def _readable(settings: Settings, source: Source) -> None:
     rules = rules_of(settings, documents)
     if not rules.layers(settings.site.organization):
         raise DocumentError(f"no document applies to `{settings.site.organization}`: everything would be denied")
-    candidate = Candidate(documents, rules, source, directory_of(settings))
+    candidate = Candidate(documents, rules, source)
     for gate in gates_of(settings):
         gate(candidate)
 

@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from adapters.bundles import Source
-from adapters.identity.directory import Directory
 from spir.assurance.change import Version
 from spir.engine.ruleset import RuleSet
 from spir.errors import DocumentError, Location
@@ -18,7 +17,6 @@ __all__ = ["NOTHING", "Candidate", "Gate", "Refused"]
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 NO_SOURCE = Source(NOTHING)
-NOBODY = Directory()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,6 @@ class Candidate:
     documents: Documents
     rules: RuleSet
     source: Source = NO_SOURCE
-    directory: Directory = NOBODY
     prepared: Any = None
     before: Version | None = None
 

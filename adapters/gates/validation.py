@@ -7,6 +7,9 @@ other: somebody has to answer for it, or allow it more time. Questions about
 unions of policies have a small share of it; where that is not enough, it is
 recorded, and no reason to refuse: `spir check` has the time.
 
+Who is on the staff today is not asked: people come and go, and a policy for a
+midwife is no worse on the day when there is none. `spir check` says it.
+
 Asked of changes only. At the start that is what has not passed before; at the
 very first, warnings are said and recorded, and stand from then on: nobody has
 made a change yet, and a gateway that stays away helps nobody.
@@ -72,7 +75,7 @@ class Validation:
             candidate.rules,
             at=datetime.now(UTC),
             compiled=candidate.prepared if isinstance(candidate.prepared, Compiled) else None,
-            surroundings=Surroundings(tuple(candidate.directory.entities.values()) or None, operations_asked()),
+            surroundings=Surroundings(asked=operations_asked()),
             suppressions=self._suppressions(),
             step=Patience(self._settings.policy.validate_seconds).step,
         )

@@ -54,6 +54,7 @@ class Site:
     def __init__(self, folder: Path, policy: str = "") -> None:
         self.folder = folder
         self.policy = policy
+        self.directory = ""
         self.told: list[Event] = []
         (folder / "policies").mkdir(exist_ok=True)
         self.write("national", HEAD.format(name="n", layer="national") + ABOVE)
@@ -66,7 +67,7 @@ class Site:
 
     @property
     def settings(self) -> Settings:
-        text = f'[site]\norganization = "cn/a"\n[policy]\nwatch = false\n{self.policy}\n'
+        text = f'[site]\norganization = "cn/a"\n[policy]\nwatch = false\n{self.policy}\n[directory]\nfile = "{self.directory}"\n'
         return read(text, str(self.folder / "spir.toml"), {})
 
     def start(self) -> Policies:
@@ -168,6 +169,14 @@ def _restarted_with(site: Site, before: str, after: str) -> Policies:
     site.grants(after)
     site.reload(policies)
     return policies
+
+
+def test_who_is_on_the_staff_today_is_not_asked(site: Site) -> None:
+    (site.folder / "staff.yaml").write_text("- {id: dr.li, properties: {role: physician}}\n", "utf-8")
+    site.directory = "staff.yaml"
+    policies = site.start()
+    site.grants(NURSES.replace("nurse", "midwife"))
+    assert site.reload(policies) and policies.problems == {}
 
 
 def test_an_acknowledgement_that_is_over_counts_for_nothing(site: Site) -> None:
