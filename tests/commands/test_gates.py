@@ -67,7 +67,8 @@ class Site:
 
     @property
     def settings(self) -> Settings:
-        text = f'[site]\norganization = "cn/a"\n[policy]\nwatch = false\n{self.policy}\n[directory]\nfile = "{self.directory}"\n'
+        text = f'[site]\norganization = "cn/a"\n[policy]\nwatch = false\n{self.policy}\n'
+        text += f'[directory]\nfile = "{self.directory}"\n'
         return read(text, str(self.folder / "spir.toml"), {})
 
     def start(self) -> Policies:
