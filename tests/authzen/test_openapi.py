@@ -95,10 +95,18 @@ def references(node):
 
 
 def test_every_reference_leads_somewhere():
-    for reference in references(DOCUMENT):
-        node = DOCUMENT
-        for name in reference.removeprefix("#/").split("/"):
-            node = node[name]
+    found = set(references(DOCUMENT))
+    assert found and all(reference.startswith("#/") for reference in found)
+    assert {reference for reference in found if not leads_somewhere(reference)} == set()
+
+
+def leads_somewhere(reference):
+    node = DOCUMENT
+    for name in reference.removeprefix("#/").split("/"):
+        if name not in node:
+            return False
+        node = node[name]
+    return True
 
 
 def test_its_schemas_are_schemas():
@@ -132,5 +140,7 @@ def test_what_is_sent_and_what_comes_back_are_as_described(key):
 
 def test_a_refusal_is_as_described():
     schema = schema_of("components", "responses", "Refused")
-    schema.validate(call(pdp(), "POST", "/v1/plan", b"{").json)
-    schema.validate(call(pdp(), "GET", "/nowhere").json)
+    for method, path, status in (("POST", "/v1/plan", 400), ("GET", "/nowhere", 404)):
+        reply = call(pdp(), method, path, b"{" if method == "POST" else None)
+        assert reply.status == status
+        schema.validate(reply.json)
