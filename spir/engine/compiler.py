@@ -17,7 +17,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 from spir.engine.attributes import NoFacts, is_deferred, organization_of
 from spir.engine.compiled.assembly import STEP, Steps, assembled
@@ -28,6 +28,7 @@ from spir.engine.compiled.masks import united
 from spir.engine.compiled.parts import Part, Parts
 from spir.engine.compiled.place import Place, Window
 from spir.engine.compiled.question import Ask, asking
+from spir.engine.compiled.sieve import Sieve
 from spir.engine.compiled.verdict import Standing, Verdict, certain, doubtful
 from spir.engine.formula import CATEGORY, by_category
 from spir.engine.ruleset import RuleSet
@@ -50,6 +51,10 @@ ODD = _NoName()  # it is no text
 BY_ROW = _NoName()  # it comes row by row
 
 
+# What is needed of a place at every request: sieve, the items that are live, what is remembered; and the place.
+Near: TypeAlias = tuple[Sieve, int, dict[Any, Verdict], Place]
+
+
 @dataclass(frozen=True, slots=True)
 class Shelf:
     """The buckets of one verb and type: where the category is known, and where it comes row by row."""
@@ -67,11 +72,35 @@ class Compiled:
         self._shelves = shelves
         self._facts = facts
         self._places: dict[Any, Place] = {}
+        # The places of the site itself where nothing but facts can change a decision, by verb, type and category.
+        self._near: dict[str, dict[str, dict[Any, Near]]] = {}
         self._deferring: dict[frozenset[str], bool] = {}
         self._held = 0
 
     def decide(self, request: Request, view: View, at: datetime) -> Decision:
         """The decision on `request` at `at` (aware). Never raises for what a request says."""
+        resource = request.resource
+        properties = resource.properties
+        try:
+            # a proxy tells sooner whether it has something than what it has
+            category: Any = properties["category"] if "category" in properties else None  # noqa: SIM401
+            sieve, live, memory, place = self._near[request.action.name][resource.type][category]
+        except (KeyError, TypeError):
+            return self._decided(request, view, at)
+        if "organization" in properties or "organization" in request.context or request.deferred:
+            return self._decided(request, view, at)
+        until = None
+        if place.restless and view.__class__ is not NoFacts:
+            until = place.edge(place.window, request, view, at)
+        left = sieve(request, view, at, live)
+        found = memory.get(left) or self._found(place, place.window, left, view, until)
+        decision: Decision = found.decision
+        if decision.facts == view.revision and decision.valid_until is until and not found.terms:
+            return decision
+        return found.at(view, at, until)
+
+    def _decided(self, request: Request, view: View, at: datetime) -> Decision:
+        """The same for any organisation, for what comes row by row, and while time goes on."""
         resource = request.resource
         properties = resource.properties
         organization: Any = self._site
@@ -92,33 +121,20 @@ class Compiled:
         if place.restless and (place.moving or view.__class__ is not NoFacts):
             until = place.edge(window, request, view, at)
         left = place.bucket.sieve(request, view, at, window.live)
-        if isinstance(left, int):
-            found = window.memory.get(left)
-            if found is None:
-                moment = (self.rules.fingerprint, view.revision, until)
-                found = certain(place, window.applies, left & window.applies, moment)
-                self._remember(window, left, found)
-        else:
-            found = self._in_doubt(place, window, left, view, until)
+        found = window.memory.get(left) or self._found(place, window, left, view, until)
         decision: Decision = found.decision
         if decision.facts == view.revision and decision.valid_until is until and not found.terms:
             return decision
         return found.at(view, at, until)
 
-    def _in_doubt(
-        self, place: Place, window: Window, left: tuple[int, tuple[Doubt, ...]], view: View, until: datetime | None
-    ) -> Verdict:
-        """Where some part of a condition is neither true nor false."""
-        found: Verdict | None = window.memory.get(left)
-        if found is None:
-            candidates, doubts = left
-            if window.doubt is not None:
-                doubts = (window.doubt, *doubts)
-            concerned = tuple(doubt for doubt in doubts if doubt.everyone & candidates)
-            alive = candidates & ~united(doubt.out for doubt in concerned)
-            standing = Standing(window.applies, alive, united(d.open for d in concerned) & alive, candidates, concerned)
-            found = doubtful(place, standing, (self.rules.fingerprint, view.revision, until))
-            self._remember(window, left, found)
+    def _found(self, place: Place, window: Window, left: Any, view: View, until: datetime | None) -> Verdict:
+        """The verdict on what the sieve left, from now on remembered."""
+        moment = (self.rules.fingerprint, view.revision, until)
+        if isinstance(left, int):
+            found = certain(place, window.applies, left & window.applies, moment)
+        else:
+            found = doubtful(place, _standing(window, *left), moment)
+        self._remember(window, left, found)
         return found
 
     def _remember(self, window: Window, key: Any, found: Verdict) -> None:
@@ -140,8 +156,13 @@ class Compiled:
             return place  # a stranger's invention
         if len(self._places) >= MAX_PLACES:
             self._places.clear()
+            self._near.clear()
             self._held = 0
         self._places[verb, kind, category, organization] = place
+        window = place.window
+        if organization == site.organization and category is not BY_ROW and window.start is None and not place.moving:
+            near = (bucket.sieve, window.live, window.memory, place)
+            self._near.setdefault(verb, {}).setdefault(kind, {})[category] = near
         return place
 
     def _category(self, category: Any, request: Request) -> Any:
@@ -161,6 +182,14 @@ class Compiled:
         reason = Reason("no-organization", "the request belongs to no organisation")
         bundle, facts = self.rules.fingerprint, view.revision
         return Decision(Effect.DENY, request.operation, reasons=(reason,), bundle=bundle, facts=facts)
+
+
+def _standing(window: Window, candidates: int, doubts: tuple[Doubt, ...]) -> Standing:
+    if window.doubt is not None:
+        doubts = (window.doubt, *doubts)
+    concerned = tuple(doubt for doubt in doubts if doubt.everyone & candidates)
+    alive = candidates & ~united(doubt.out for doubt in concerned)
+    return Standing(window.applies, alive, united(d.open for d in concerned) & alive, candidates, concerned)
 
 
 # -- compiling -------------------------------------------------------------------------------

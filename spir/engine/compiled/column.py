@@ -43,7 +43,7 @@ class Column:
         self.textual = not loose
         self.usual: type = str if self.textual else _usual(loose)
         self.texts, self.stranger = index.texts, index.stranger
-        self.marks: dict[type, dict[Any, Mark]] = {kind: _ByValue(self) for kind in _KEPT}
+        self.marks: dict[type, dict[Any, Mark]] = {kind: {} for kind in _KEPT}
         self.absent = _ByDeferral(self)
         self._doubtful = index.doubtful
         self._indexed, self._loose = indexed, loose
@@ -104,17 +104,6 @@ class Column:
         """What a value that is no text does to parts that compare with texts: that has no meaning."""
         nothing = Outcome(frozenset((Lack(self.path, Why.INVALID),)), FALSE, FALSE)
         return mark(((stake, nothing) for stake in self._indexed), self._doubtful)
-
-
-class _ByValue(dict[Any, Mark]):
-    """From values of one type to their marks; what is not remembered is found out."""
-
-    def __init__(self, column: Column) -> None:
-        super().__init__()
-        self.column = column
-
-    def __missing__(self, value: Value) -> Mark:
-        return self.column.of(value)
 
 
 class _ByDeferral(dict[frozenset[str], Mark]):

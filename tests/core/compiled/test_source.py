@@ -27,7 +27,7 @@ from tests.given import NOON
 WORDS = re.compile(
     r"(def|made|request|view|at|live|if|else|elif|try|except|return|is|in|not|and|or|for|None|True|False"
     r"|__class__|str|int|bool|float|tuple|any|all|context|subject|resource|action|properties|name|type|id|get"
-    r"|deferred|doubt|e|v|K|[agex]\d+|\d+)$"
+    r"|deferred|doubt|e|v|K|tail|[aegpvx]\d+|\d+)$"
 )
 
 HOSTILE = (
