@@ -35,6 +35,8 @@ class Layer(IntEnum):
     PROVINCIAL = 1
     INSTITUTION = 2
 
+    __hash__ = int.__hash__  # an enum asks for its name first
+
     @property
     def label(self) -> str:
         return self.name.lower()
@@ -49,12 +51,16 @@ class Kind(Enum):
     DELEGATE = "delegate"
     OBLIGE = "oblige"
 
+    __hash__ = object.__hash__  # there is one of each; an enum asks for its name first
+
 
 class OnMissing(Enum):
     """What an unknown condition means in a deny, a require or an oblige."""
 
     DENY = "deny"  # it denies (an oblige applies): the safe side
     IGNORE = "ignore"
+
+    __hash__ = object.__hash__
 
 
 class Emergency(Enum):

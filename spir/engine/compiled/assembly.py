@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from spir.engine.compiled.bucket import Bucket, Item, Sets, Watch
 from spir.engine.compiled.column import columned
-from spir.engine.compiled.facts import Facts, fact_of
+from spir.engine.compiled.facts import Facts
 from spir.engine.compiled.marks import Stake, mark
-from spir.engine.compiled.masks import mask_of
 from spir.engine.compiled.parts import Part
 from spir.engine.compiled.question import Ask, Question
 from spir.engine.compiled.sieve import sieve_of
@@ -38,7 +37,7 @@ def assembled(items: list[Item], facts: Facts, ask: Callable[[Part], Ask]) -> St
         questions.append(Question(stake, ask(stake.part), doubtful))
         yield
     moving = tuple(stake for stake in stakes.several if stake.part.clock)
-    watch = Watch(tuple(stakes.clocks), moving, {fact: mask_of(held) for fact, held in stakes.facts.items()})
+    watch = Watch(tuple(stakes.clocks), moving, stakes.facts)
     fixed = mark(((stake, stake.part.constant()) for stake in stakes.fixed), doubtful)
     sieve = sieve_of(columns, questions, facts, doubtful)
     yield
@@ -47,25 +46,25 @@ def assembled(items: list[Item], facts: Facts, ask: Callable[[Part], Ask]) -> St
 
 
 def _sets(items: list[Item]) -> Steps[Sets]:
-    members: dict[str, dict[Any, list[int]]] = {name: {} for name in Sets.__match_args__}
+    found = Sets({}, {}, {}, {}, {}, {})
     for number, item in enumerate(items):
-        for name, key in _memberships(item):
-            members[name].setdefault(key, []).append(number)
+        rule, policy, bit = item.rule, item.rule.policy, 1 << number
+        _put(found.kinds, item.kind, bit)
+        _put(found.layers, rule.layer, bit)
+        _put(found.jurisdictions, rule.jurisdiction, bit)
+        for name in item.categories:
+            _put(found.categories, name, bit)
+        if policy.valid is not ALWAYS and policy.valid != ALWAYS:
+            _put(found.dated, policy.valid, bit)
+        if policy.obligations:
+            _put(found.burdened, True, bit)
         if number % STEP == STEP - 1:
             yield
-    return Sets(*({key: mask_of(held) for key, held in members[name].items()} for name in Sets.__match_args__))
-
-
-def _memberships(item: Item) -> list[tuple[str, Any]]:
-    """(field of Sets, key) of all sets that the item is in."""
-    rule, policy = item.rule, item.rule.policy
-    found: list[tuple[str, Any]] = [("kinds", item.kind), ("layers", rule.layer), ("jurisdictions", rule.jurisdiction)]
-    found += [("categories", name) for name in item.categories]
-    if policy.valid != ALWAYS:
-        found.append(("dated", policy.valid))
-    if policy.obligations:
-        found.append(("burdened", True))
     return found
+
+
+def _put(sets: dict[T, int], key: T, bits: int) -> None:
+    sets[key] = sets.get(key, 0) | bits
 
 
 @dataclass(slots=True)
@@ -76,9 +75,9 @@ class _Stakes:
     several: list[Stake] = field(default_factory=list)
     clocks: list[Stake] = field(default_factory=list)
     fixed: list[Stake] = field(default_factory=list)
-    facts: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    facts: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def add(self, stake: Stake, members: list[int]) -> None:
+    def add(self, stake: Stake) -> None:
         part = stake.part
         if part.path:
             self.by_path.setdefault(part.path, []).append(stake)
@@ -86,27 +85,28 @@ class _Stakes:
             self.fixed.append(stake)
         else:
             (self.clocks if part.clock_only else self.several).append(stake)
-        for path in part.paths:
-            fact = fact_of(path)
-            if fact is not None:
-                self.facts.setdefault(fact, []).extend(members)
+        for fact in part.facts:
+            _put(self.facts, fact, stake.everyone)
 
 
 def _stakes(items: list[Item]) -> Steps[_Stakes]:
-    members: dict[Part, tuple[list[int], list[int], list[int]]] = {}
+    stakes: dict[Part, Stake] = {}
     for number, item in enumerate(items):
+        bit = 1 << number
         for part in item.parts:
-            everyone, needs_not, compound = members.setdefault(part, ([], [], []))
-            everyone.append(number)
+            stake = stakes.get(part)
+            if stake is None:
+                stake = stakes[part] = Stake(part, 0, 0, 0)
+            stake.everyone |= bit
             if item.needs_not:
-                needs_not.append(number)
+                stake.needs_not |= bit
             if item.compound:
-                compound.append(number)
+                stake.compound |= bit
         if number % STEP == STEP - 1:
             yield
     found = _Stakes()
-    for number, (part, held) in enumerate(members.items()):
-        found.add(Stake(part, *map(mask_of, held)), held[0])
+    for number, stake in enumerate(stakes.values()):
+        found.add(stake)
         if number % STEP == STEP - 1:
             yield
     return found

@@ -30,7 +30,7 @@ class Item:
     operation it is about; {"*"} for all.
     """
 
-    __slots__ = ("categories", "compound", "kind", "needs_not", "opposite", "parts", "reason", "rule")
+    __slots__ = ("categories", "compound", "kind", "needs_not", "opposite", "parts", "rule")
 
     def __init__(self, rule: Rule, condition: Condition, parts: tuple[Part, ...], categories: frozenset[str]) -> None:
         side = (rule.policy.kind, rule.policy.on_missing)
@@ -41,7 +41,14 @@ class Item:
         self.categories = categories
         self.needs_not = side in _NEEDS_NOT
         self.opposite = side in _OPPOSITE
-        self.reason = _reason(rule)
+
+    @property
+    def reason(self) -> Reason:
+        """What is said where a deny or a require stands in the way and all of it is known."""
+        policy, layer = self.rule.policy, self.rule.layer.label
+        if self.kind is Kind.REQUIRE:
+            return Reason("requirement-not-met", f"`{policy.id}` requires what does not hold", policy.id, layer)
+        return Reason("denied", f"`{policy.id}` forbids it", policy.id, layer)
 
 
 _STRICT, _LENIENT = OnMissing.DENY, OnMissing.IGNORE
@@ -49,25 +56,17 @@ _NEEDS_NOT = {(Kind.DENY, _STRICT), (Kind.REQUIRE, _LENIENT), (Kind.OBLIGE, _STR
 _OPPOSITE = {(Kind.DENY, _LENIENT), (Kind.REQUIRE, _LENIENT), (Kind.OBLIGE, _STRICT)}
 
 
-def _reason(rule: Rule) -> Reason:
-    """What is said where a deny or a require stands in the way and all of it is known."""
-    policy, layer = rule.policy, rule.layer.label
-    if policy.kind is Kind.REQUIRE:
-        return Reason("requirement-not-met", f"`{policy.id}` requires what does not hold", policy.id, layer)
-    return Reason("denied", f"`{policy.id}` forbids it", policy.id, layer)
-
-
 @dataclass(frozen=True, slots=True)
 class Sets:
     """Which items are of a kind, of a layer, of a jurisdiction, about a category; which are not always
     in force; and which have obligations (under `True`)."""
 
-    kinds: Mapping[Kind, int]
-    layers: Mapping[Layer, int]
-    jurisdictions: Mapping[str, int]
-    categories: Mapping[str, int]
-    dated: Mapping[Validity, int]
-    burdened: Mapping[bool, int]
+    kinds: dict[Kind, int]
+    layers: dict[Layer, int]
+    jurisdictions: dict[str, int]
+    categories: dict[str, int]
+    dated: dict[Validity, int]
+    burdened: dict[bool, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["mask_of", "positions", "united"]
+__all__ = ["positions", "united"]
 
 _BITS = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
 
@@ -24,17 +24,6 @@ def positions(mask: int) -> list[int]:
         mask ^= 1 << last
     found.reverse()
     return found
-
-
-def mask_of(members: Iterable[int]) -> int:
-    """The set of these members."""
-    found = sorted(members)
-    if not found:
-        return 0
-    octets = bytearray(found[-1] // 8 + 1)
-    for member in found:
-        octets[member >> 3] |= 1 << (member & 7)
-    return int.from_bytes(octets, "little")
 
 
 def united(masks: Iterable[int]) -> int:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from spir.engine.compiled.facts import fact_of
 from spir.engine.compiled.source import Draft, Unwritable, made, written
 from spir.engine.evaluate import Lookup, Scope, evaluate, free_attributes
 from spir.engine.residual import settle
@@ -27,7 +28,7 @@ from spir.model.value import Lack, Unknown, Value, Why
 
 __all__ = ["NOW", "Outcome", "Part", "Parts", "judged"]
 
-NOW, PATIENT = "context.now", "resource.patient.id"
+NOW = "context.now"
 
 # Where no clock is looked at, every moment is as good.
 TIMELESS = Scope(datetime(1970, 1, 1, tzinfo=UTC), ZoneInfo("UTC"))
@@ -60,20 +61,22 @@ def judged(condition: Condition, lookup: Lookup, scope: Scope) -> bool | Outcome
 class Part:
     """One member of a conjunction. `path` is the one attribute it looks at, "" for several or none.
 
+    `facts` are those that it may ask about, as (`patient` or `staff`, attribute).
     `clock`: its value may change by the passing of time. `relational`: a residual
     may turn it into a list of the patients that have the attribute. `texts`, for
     `attribute == text`, `!= text` and `in [texts]`: the texts, and what it is for
     exactly those; no value but a text has a meaning for it.
     """
 
-    __slots__ = ("_absent", "_ask", "clock", "condition", "path", "paths", "relational", "texts")
+    __slots__ = ("_absent", "_ask", "clock", "condition", "facts", "path", "paths", "relational", "texts")
 
     def __init__(self, condition: Condition) -> None:
         self.condition = condition
         self.paths = tuple(sorted(free_attributes(condition)))
         self.clock = looks_at_clock(condition)
         self.path = self.paths[0] if len(self.paths) == 1 and not self.clock else ""
-        self.relational = any(path.startswith("resource.patient.") and path != PATIENT for path in self.paths)
+        self.facts = tuple(fact for fact in map(fact_of, self.paths) if fact is not None)
+        self.relational = any(kind == "patient" for kind, _ in self.facts)
         self.texts = _texts(condition) if self.path else None
         self._ask: Callable[[Value], bool] | None = None
         self._absent: dict[Why, bool | Outcome] = {}
@@ -134,11 +137,9 @@ class Parts:
 
 
 def _members(condition: Condition) -> list[Condition]:
-    if condition == TRUE:
-        return []
-    if not isinstance(condition, And):
-        return [condition]
-    return [member for item in condition.items for member in _members(item)]
+    if isinstance(condition, And):
+        return [member for item in condition.items for member in _members(item)]
+    return [] if isinstance(condition, Literal) and condition == TRUE else [condition]
 
 
 def _texts(condition: Condition) -> tuple[frozenset[str], bool] | None:
