@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,6 +28,7 @@ from spir.model.decision import Decision
 from spir.model.facts import View
 from spir.model.policy import PolicySet
 from spir.model.request import Request
+from spir.model.value import Value, freeze
 
 __all__ = ["SUFFIXES", "Engine", "collect", "default_vocabulary", "library_templates", "only_jurisdiction"]
 
@@ -149,7 +151,27 @@ def _text(file: Path) -> str:
 
 
 def _request(given: Request | Mapping[str, Any]) -> Request:
-    return given if isinstance(given, Request) else Request.from_json(given)
+    if not isinstance(given, Request):
+        return Request.from_json(given)
+    subject, action, resource = given.subject, given.action, given.resource
+    if all(map(_is_plain, (subject.properties, action.properties, resource.properties, given.context))):
+        return given
+    return Request(
+        replace(subject, properties=_plain(subject.properties)),
+        replace(action, properties=_plain(action.properties)),
+        replace(resource, properties=_plain(resource.properties)),
+        _plain(given.context),
+        given.deferred,
+    )
+
+
+def _plain(found: Mapping[str, Value]) -> Mapping[str, Value]:
+    return MappingProxyType({name: freeze(value) for name, value in found.items()})
+
+
+def _is_plain(found: Mapping[str, Value]) -> bool:
+    """Whether it has the members that it holds and no others: a `defaultdict` would have every one it is asked for."""
+    return type(found) in (dict, MappingProxyType)
 
 
 def only_jurisdiction(sets: Iterable[PolicySet]) -> str:

@@ -27,7 +27,7 @@ from spir.engine.compiled.marks import Doubt
 from spir.engine.compiled.masks import united
 from spir.engine.compiled.parts import Part, Parts
 from spir.engine.compiled.place import Place, Window
-from spir.engine.compiled.question import Ask, asking
+from spir.engine.compiled.question import Asked
 from spir.engine.compiled.sieve import Sieve
 from spir.engine.compiled.verdict import Standing, Verdict, certain, doubtful
 from spir.engine.formula import CATEGORY, by_category
@@ -217,7 +217,7 @@ class _Compiler:
         self.facts = Facts()
         self.parts = Parts()
         self.split: dict[int, tuple[Part, ...]] = {}
-        self.asks: dict[Part, Ask] = {}
+        self.asks: dict[Part, Asked] = {}
 
     def compiled(self) -> Steps[Compiled]:
         yield from self.rules.arranged()
@@ -262,8 +262,8 @@ class _Compiler:
         condition = by_category(item.rule.policy, item.categories)
         return Item(item.rule, condition, self.parts.of(condition), frozenset("*"))
 
-    def ask(self, part: Part) -> Ask:
+    def ask(self, part: Part) -> Asked:
         found = self.asks.get(part)
         if found is None:
-            found = self.asks[part] = asking(part, self.facts, self.rules.site.timezone)
+            found = self.asks[part] = Asked(part, self.facts, self.rules.site.timezone)
         return found

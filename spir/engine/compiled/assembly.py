@@ -11,7 +11,7 @@ from spir.engine.compiled.column import columned
 from spir.engine.compiled.facts import Facts
 from spir.engine.compiled.marks import Stake, mark
 from spir.engine.compiled.parts import Part
-from spir.engine.compiled.question import Ask, Question
+from spir.engine.compiled.question import Asked, Question
 from spir.engine.compiled.sieve import sieve_of
 from spir.model.policy import ALWAYS
 
@@ -24,8 +24,8 @@ Steps: TypeAlias = Generator[None, None, T]
 STEP = 40
 
 
-def assembled(items: list[Item], facts: Facts, ask: Callable[[Part], Ask]) -> Steps[Bucket]:
-    """The bucket of these items. `ask` gives the function that asks a part of a request."""
+def assembled(items: list[Item], facts: Facts, ask: Callable[[Part], Asked]) -> Steps[Bucket]:
+    """The bucket of these items. `ask` tells how a part is asked of a request."""
     doubtful = 1 << len(items)
     sets = yield from _sets(items)
     stakes = yield from _stakes(items)

@@ -11,20 +11,23 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from spir.engine.attributes import NoFacts, patient_id
+from spir.engine.attributes import NoFacts, is_deferred, patient_id
 from spir.model.facts import Held, Key, Snapshot, View
 from spir.model.request import Request
 from spir.model.value import Unknown, Value, Why
 
-__all__ = ["FAILED", "GONE", "Facts", "Read", "fact_of"]
+__all__ = ["FAILED", "GONE", "Absence", "Facts", "Read", "fact_of"]
 
 Read: TypeAlias = Callable[[Request, View, datetime], Value | Unknown]
+Absence: TypeAlias = Callable[[Request, View, datetime], Value | Unknown]
 
 # Stand for a value whose source is down, and for one that the source itself says is none.
 FAILED = Unknown.of("facts", Why.FAILED)
 GONE = Unknown.of("facts", Why.MISSING)
 
 MAX_KEYS = 4096
+MAX_DEFERRALS = 256
+MAX_TEXT = 256
 
 
 @lru_cache(maxsize=4096)
@@ -45,6 +48,9 @@ class Facts:
         self._known: dict[Key, _Known] = {}
         # INVARIANT: replaced as a whole, never changed to another view: another thread may be looking.
         self._seen: tuple[View | None, dict[Key, _Known | None]] = (None, {})
+        # Each of them replaced as a whole, too.
+        self._last: dict[str, _Last] = {"staff": _NOBODY, "patient": _NOBODY}
+        self._absences: dict[str, Absence] = {}
 
     def reader(self, kind: str, attribute: str) -> Read:
         """A function that reads one attribute; None if there is no value, FAILED or GONE if there will be none."""
@@ -52,12 +58,9 @@ class Facts:
         def read(request: Request, view: View, at: datetime) -> Value | Unknown:
             if view.__class__ is NoFacts:
                 return None
-            ident = request.subject.id if kind == "staff" else patient_id(request)
-            if ident is None:
-                return None
-            key = (kind, ident)
-            known = self._about(view, key)
-            if known is _NOTHING:
+            last = self._last[kind]
+            key, known = last[2:] if last[0] is request and last[1] is view else self._of(kind, request, view)
+            if key is None or known is _NOTHING:
                 return None
             if known is None or attribute in known.dated:
                 return _asked(view, key, attribute, at)
@@ -67,19 +70,35 @@ class Facts:
 
         return read
 
+    def absence(self, path: str) -> Absence:
+        """The function for what stands for a path that the request says nothing of; one for all who ask."""
+        found = self._absences.get(path)
+        if found is None:
+            fact = fact_of(path)
+            found = self._absences[path] = _absence(path, self.reader(*fact) if fact else None)
+        return found
+
+    def _of(self, kind: str, request: Request, view: View) -> tuple[Key | None, _Known | None]:
+        """Whom facts of this kind are about, and what is remembered of them: several are asked for in a row."""
+        ident = request.subject.id if kind == "staff" else patient_id(request)
+        key = None if ident is None else (kind, ident)
+        known = None if key is None else self._about(view, key)
+        self._last[kind] = (request, view, key, known)
+        return key, known
+
     def edge(
         self, request: Request, view: View, at: datetime, staff: frozenset[str], patient: frozenset[str]
     ) -> datetime | None:
         """When a fact of these attributes begins or ends next."""
-        found = self._edge(view, ("staff", request.subject.id), staff, at) if staff else None
-        ident = patient_id(request) if patient else None
-        if ident is None:
-            return found
-        other = self._edge(view, ("patient", ident), patient, at)
+        found = self._edge("staff", request, view, staff, at) if staff else None
+        other = self._edge("patient", request, view, patient, at) if patient else None
         return other if found is None else found if other is None else min(found, other)
 
-    def _edge(self, view: View, key: Key, names: frozenset[str], at: datetime) -> datetime | None:
-        known = self._about(view, key)
+    def _edge(self, kind: str, request: Request, view: View, names: frozenset[str], at: datetime) -> datetime | None:
+        last = self._last[kind]
+        key, known = last[2:] if last[0] is request and last[1] is view else self._of(kind, request, view)
+        if key is None:
+            return None
         if known is not None:
             if not known.dated:
                 return None
@@ -130,6 +149,10 @@ class _Known:
         self.values: dict[str, Value | Unknown] = {}
 
 
+# What was asked for last: request, view, whom it is about, and what is remembered of them.
+_Last: TypeAlias = tuple[Request | None, View | None, Key | None, _Known | None]
+_NOBODY: _Last = (None, None, None, None)
+
 # A key without any facts.
 _NOTHING = _Known({}, {})
 
@@ -139,3 +162,26 @@ def _asked(view: View, key: Key, attribute: str, at: datetime) -> Value | Unknow
     if isinstance(held, Held):
         return GONE if held.value is None else held.value
     return FAILED if any(lack.why is Why.FAILED for lack in held.lacks) else None
+
+
+def _absence(path: str, read: Read | None) -> Absence:
+    missing, to_come, failed = (Unknown.of(path, why) for why in (Why.MISSING, Why.DEFERRED, Why.FAILED))
+    by_deferral: dict[frozenset[str], Unknown] = {}
+
+    def absent(request: Request, view: View, at: datetime) -> Value | Unknown:
+        value = None if read is None else read(request, view, at)
+        if value is not None:
+            return value if not isinstance(value, Unknown) else failed if value is FAILED else missing
+        deferred = request.deferred
+        if not deferred:
+            return missing
+        found = by_deferral.get(deferred)
+        if found is None:
+            if len(by_deferral) >= MAX_DEFERRALS:
+                by_deferral.clear()
+            found = to_come if is_deferred(path, deferred) else missing
+            if sum(map(len, deferred)) <= MAX_TEXT:
+                by_deferral[deferred] = found
+        return found
+
+    return absent

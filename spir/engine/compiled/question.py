@@ -1,29 +1,29 @@
 """Parts that look at several attributes: asked of a request while a policy still depends on them.
 
-The generated function answers where every attribute is known. For the rest
-the interpreter is asked, once for each combination of values.
+The generated function answers where it comes upon known values only. For the
+rest the interpreter is asked, once for each combination of values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
-from spir.engine.attributes import is_deferred
-from spir.engine.compiled.facts import FAILED, Facts, fact_of
+from spir.engine.compiled.facts import Facts
 from spir.engine.compiled.marks import Mark, Stake, mark, plain
 from spir.engine.compiled.parts import NOW, Outcome, Part, judged
 from spir.engine.compiled.reading import Reads
-from spir.engine.compiled.source import Draft, Unwritable, made, written_for
+from spir.engine.compiled.source import Draft, Unwritable, made, written
 from spir.engine.evaluate import Scope
 from spir.language.values.operators import Invalid
 from spir.model.facts import View
 from spir.model.request import Request
-from spir.model.value import Unknown, Value, Why
+from spir.model.value import Unknown, Value
 
-__all__ = ["Ask", "Question", "asking", "typed"]
+__all__ = ["Ask", "Asked", "Question", "asking", "typed"]
 
 Ask: TypeAlias = Callable[[Request, View, datetime], bool | Outcome]
 
@@ -34,12 +34,12 @@ MAX_TEXT = 256
 class Question:
     """A part in its bucket: for whom it is asked, how, and the mark of each answer."""
 
-    __slots__ = ("ask", "everyone", "marks", "part")
+    __slots__ = ("asked", "everyone", "marks", "part")
 
-    def __init__(self, stake: Stake, ask: Ask, doubtful: int) -> None:
+    def __init__(self, stake: Stake, asked: Asked, doubtful: int) -> None:
         self.part = stake.part
         self.everyone = stake.everyone
-        self.ask = ask
+        self.asked = asked
         self.marks = _ByAnswer(stake, doubtful)
 
 
@@ -63,61 +63,48 @@ class _ByAnswer(dict[bool | Outcome, Mark]):
         return found
 
 
+class Asked:
+    """How a part is asked of a request: as a function, or as lines of another one."""
+
+    def __init__(self, part: Part, facts: Facts, zone: ZoneInfo) -> None:
+        self.part = part
+        self.zone = zone
+        self.absences = {path: facts.absence(path) for path in part.paths if path != NOW}
+        self.doubt = _interpreted(part, zone)
+
+    @cached_property
+    def function(self) -> Ask:
+        draft = Draft()
+        reads = Reads(draft)
+        lines = self.lines(reads, "return {}".format, "return {}".format)
+        return made("request, view, at", [*reads.lines, *lines], draft.constants)
+
+    def lines(self, reads: Reads, settled: Callable[[str], str], said: Callable[[str], str]) -> list[str]:
+        """Lines that answer it. Each makes a statement of an expression for the answer, which is True or False if it
+        is `settled`."""
+        constant = reads.draft.constant
+        names = {path: reads.resolved.get(path, f"a{number}") for number, path in enumerate(self.part.paths)}
+        unread = ((path, name) for path, name in names.items() if path not in reads.resolved)
+        lines = [line for path, name in unread for line in self.read(path, name, reads)]
+        unsure = said(f"{constant(self.doubt)}(({''.join(f'{name}, ' for name in names.values())}), at)")
+        try:
+            answer = written(self.part.condition, names, reads.draft, ("at", self.zone))
+        except Unwritable:
+            return [*lines, unsure]
+        return [*lines, "try:", f"    {settled(answer)}", f"except {constant(Invalid)}:", f"    {unsure}"]
+
+    def read(self, path: str, name: str, reads: Reads) -> list[str]:
+        """Lines that put the value of the path, or why there is none, into a name."""
+        lines = [f"{name} = {reads.expression(path)}"]
+        if path not in self.absences:
+            return lines
+        absent = f"    {name} = {reads.draft.constant(self.absences[path])}(request, view, at)"
+        return [*lines, f"if {name} is None:", absent]
+
+
 def asking(part: Part, facts: Facts, zone: ZoneInfo) -> Ask:
     """The function that asks a part of a request."""
-    draft = Draft()
-    reads = Reads(draft)
-    names = {path: f"a{number}" for number, path in enumerate(part.paths)}
-    lines = [line for path, name in names.items() for line in _read(path, name, reads, facts)]
-    unknown, doubt = draft.constant(Unknown), draft.constant(_interpreted(part, zone))
-    unsure = f"return {doubt}(({''.join(f'{name}, ' for name in names.values())}), at)"
-    lines = [*reads.lines, *lines]
-    try:
-        answer, needed = written_for(part.condition, names, draft, ("at", zone))
-    except Unwritable:
-        lines.append(unsure)
-    else:
-        missing = " or ".join(f"{name}.__class__ is {unknown}" for name in needed) or "False"
-        lines += [f"if {missing}: {unsure}", "try:", f"    return {answer}"]
-        lines += [f"except {draft.constant(Invalid)}:", f"    {unsure}"]
-    return made("request, view, at", lines, draft.constants)
-
-
-def _read(path: str, name: str, reads: Reads, facts: Facts) -> list[str]:
-    """Lines that put the value of the path, or why there is none, into a name."""
-    lines = [f"{name} = {reads.expression(path)}"]
-    if path == NOW:
-        return lines
-    return [
-        *lines,
-        f"if {name} is None:",
-        f"    {name} = {reads.draft.constant(_absence(path, facts))}(request, view, at)",
-    ]
-
-
-def _absence(path: str, facts: Facts) -> Callable[[Request, View, datetime], Value | Unknown]:
-    """What stands for a path that the request says nothing of."""
-    lacking = {why: Unknown.of(path, why) for why in (Why.MISSING, Why.DEFERRED, Why.FAILED)}
-    by_deferral: dict[frozenset[str], Unknown] = {}
-    fact = fact_of(path)
-    read = facts.reader(*fact) if fact else None
-
-    def absent(request: Request, view: View, at: datetime) -> Value | Unknown:
-        value = None if read is None else read(request, view, at)
-        if value is not None:
-            return value if not isinstance(value, Unknown) else lacking[Why.FAILED if value is FAILED else Why.MISSING]
-        deferred = request.deferred
-        found = by_deferral.get(deferred)
-        if found is None:
-            if len(by_deferral) >= MAX_OUTCOMES:
-                by_deferral.clear()
-            why = Why.DEFERRED if is_deferred(path, deferred) else Why.MISSING
-            found = lacking[why]
-            if sum(map(len, deferred)) <= MAX_TEXT:
-                by_deferral[deferred] = found
-        return found
-
-    return absent
+    return Asked(part, facts, zone).function
 
 
 def _interpreted(part: Part, zone: ZoneInfo) -> Callable[[tuple[Value | Unknown, ...], datetime], bool | Outcome]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import MappingProxyType
 
 from spir.engine.attributes import is_map, patient_id
 from spir.engine.compiled.source import Draft
@@ -23,7 +24,9 @@ class Reads:
         self.draft = draft
         self.lines: list[str] = []
         self._bound: dict[str, str] = {}
+        self._maps: dict[str, str] = {}
         self._read: dict[str, str] = {}
+        self.resolved: dict[str, str] = {}  # path -> name of the value, or of the Unknown that stands for it
 
     def expression(self, path: str) -> str:
         """Python for what the request itself says of the path; None where it says nothing."""
@@ -43,8 +46,7 @@ class Reads:
             case [dimension, name]:
                 return f"{self._get(dimension)}({self.draft.constant(name)})"
             case [dimension, name, *rest]:
-                inside, names = self.draft.constant(_inside), self.draft.constant(tuple(rest))
-                return f"{inside}({self._get(dimension)}({self.draft.constant(name)}), {names})"
+                return self._within(self._map(dimension, name), rest)
         raise AssertionError(path)
 
     def ahead(self, paths: Iterable[str]) -> None:
@@ -68,6 +70,22 @@ class Reads:
             f"except {self.draft.constant(KeyError)}:",
             *(f"    {name} = {properties}.get({constant})" for name, constant in known),
         ]
+
+    def _map(self, dimension: str, name: str) -> str:
+        """The name of a property that has properties, read once."""
+        path = f"{dimension}.{name}"
+        known = self._maps.get(path)
+        if known is None:
+            known = self._maps[path] = f"m{len(self._maps)}"
+            self.lines.append(f"{known} = {self._get(dimension)}({self.draft.constant(name)})")
+        return known
+
+    def _within(self, known: str, names: list[str]) -> str:
+        constant = self.draft.constant
+        slowly = f"{constant(_inside)}({known}, {constant(tuple(names))})"
+        if len(names) > 1:
+            return slowly
+        return f"({known}.get({constant(names[0])}) if {known}.__class__ is {constant(MappingProxyType)} else {slowly})"
 
     def _get(self, dimension: str) -> str:
         """The name of the `get` of one dimension's properties, bound once."""

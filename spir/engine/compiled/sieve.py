@@ -16,6 +16,7 @@ as every attribute is known.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -25,8 +26,7 @@ from spir.engine.compiled.facts import FAILED, Facts, Read, fact_of
 from spir.engine.compiled.marks import Doubt, Mark, Unsure, doubt_of, plain, together
 from spir.engine.compiled.question import Question
 from spir.engine.compiled.reading import Reads, is_property
-from spir.engine.compiled.source import Draft, Unwritable, made, written
-from spir.language.values.operators import Invalid
+from spir.engine.compiled.source import Draft, made
 from spir.model.facts import View
 from spir.model.request import Request
 from spir.model.value import Unknown, Value, Why
@@ -125,6 +125,9 @@ class _Writer:
 
     def everything(self, columns: Iterable[Column], questions: Sequence[Question]) -> None:
         self.columns(columns)
+        if questions:
+            self.ends()
+        self.shared(questions[:MAX_WRITTEN])
         for number, question in enumerate(questions[:MAX_QUESTIONS]):
             self.question(question, number < MAX_WRITTEN)
         if rest := tuple(questions[MAX_QUESTIONS:]):
@@ -154,30 +157,24 @@ class _Writer:
         ]
         self.step(lines, None if is_property(column.path) else column.everyone)
 
-    def question(self, question: Question, inside: bool) -> None:
-        constant = self.draft.constant
-        asked = f"{self.mark} = {constant(question.marks)}[{constant(question.ask)}(request, view, at)]"
-        lines = self.inside(question, asked) if inside and not question.part.clock else None
-        self.step([asked] if lines is None else lines, question.everyone)
+    def shared(self, questions: Sequence[Question]) -> None:
+        """Read what several questions look at once for all of them."""
+        asked = {path: question.asked for question in questions for path in question.part.paths}
+        times = Counter(path for question in questions for path in question.part.paths)
+        for path in sorted(path for path, count in times.items() if count > 1):
+            name = f"r{len(self.reads.resolved)}"
+            self.lines += asked[path].read(path, name, self.reads)
+            self.reads.resolved[path] = name
 
-    def inside(self, question: Question, asked: str) -> list[str] | None:
-        """The lines that answer it here where every attribute is known; None if it cannot be written."""
-        names = {path: f"a{number}" for number, path in enumerate(question.part.paths)}
-        try:
-            answer = written(question.part.condition, names, self.draft)
-        except Unwritable:
-            return None
-        constant, marks = self.draft.constant, question.marks
-        return [
-            *(f"{name} = {self.reads.expression(path)}" for path, name in names.items()),
-            f"if {' or '.join(f'{name} is None' for name in names.values())}:",
-            f"    {asked}",
-            "else:",
-            "    try:",
-            f"        {self.mark} = {constant(marks[True])} if {answer} else {constant(marks[False])}",
-            f"    except {constant(Invalid)}:",
-            f"        {asked}",
-        ]
+    def question(self, question: Question, inside: bool) -> None:
+        constant, marks = self.draft.constant, self.draft.constant(question.marks)
+        if inside:
+            yes, no = constant(question.marks[True]), constant(question.marks[False])
+            settled, said = f"{self.mark} = {yes} if {{}} else {no}", f"{self.mark} = {marks}[{{}}]"
+            lines = question.asked.lines(self.reads, settled.format, said.format)
+        else:
+            lines = [f"{self.mark} = {marks}[{constant(question.asked.function)}(request, view, at)]"]
+        self.step(lines, question.everyone)
 
     def step(self, lines: list[str], everyone: int | None) -> None:
         """With `everyone`, it is skipped where none of them is left."""
@@ -239,7 +236,7 @@ class _Loop:
         keep, unsure = self._clear, []
         for question in self.questions:
             if live & question.everyone:
-                found = question.marks[question.ask(request, view, at)]
+                found = question.marks[question.asked.function(request, view, at)]
                 live &= found
                 keep &= found
                 if isinstance(found, Unsure):

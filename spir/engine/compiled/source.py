@@ -6,9 +6,11 @@ in as members of an argument, so nothing that an author or a stranger has
 written is ever a part of what Python compiles, and conditions of one build
 are compiled once.
 
-The functions are optimistic. They are right for values that are known and of
-the types that the operators are meant for, and raise `Invalid` for all others;
-the caller then asks the interpreter, which knows what else it can mean.
+The functions are optimistic. What they say is right; where a value that they
+come upon is unknown, or of a type that the operator is not meant for, they
+raise `Invalid`, and the caller asks the interpreter, which knows what else it
+can mean. What `has` guards, or an operand before it decides, they do not come
+upon.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from functools import lru_cache
 from types import CodeType, FunctionType, MappingProxyType
 from typing import Any, TypeAlias, TypeGuard
 
+from spir.engine.evaluate import free_attributes
 from spir.language.values.functions import FUNCTIONS, call
 from spir.language.values.operators import ARITHMETIC, COMPARISONS, Invalid, negate
 from spir.model.condition import (
@@ -40,9 +43,9 @@ from spir.model.condition import (
     Or,
     Variable,
 )
-from spir.model.value import Unknown, Value
+from spir.model.value import Unknown, Value, Why
 
-__all__ = ["Draft", "Unwritable", "made", "written", "written_for"]
+__all__ = ["Draft", "Unwritable", "made", "written"]
 
 # All that generated source can name beside its own arguments. They are globals, and there are no builtins behind them:
 # Python finds what stands in a plain dict ten times faster than what it has to ask a proxy for.
@@ -88,18 +91,11 @@ def _code(source: str) -> CodeType:
 def written(condition: Condition, names: Mapping[str, str], draft: Draft, clock: Clock | None = None) -> str:
     """An expression that is True or False, or raises Invalid. Raises Unwritable.
 
-    `names` maps each attribute path to the Python name that holds its known
-    value. Without a `clock`, functions that look at one cannot be written.
+    `names` maps each attribute path to the Python name that holds its value, or
+    the Unknown that stands for it. Without a `clock`, functions that look at one
+    cannot be written.
     """
     return _Writer(names, draft, clock).truth(condition, 0)
-
-
-def written_for(
-    condition: Condition, names: Mapping[str, str], draft: Draft, clock: Clock | None = None
-) -> tuple[str, list[str]]:
-    """The expression, and those of the `names` that must hold known values; the others may hold an Unknown."""
-    writer = _Writer(names, draft, clock)
-    return writer.truth(condition, 0), list(writer.needed)
 
 
 Clock: TypeAlias = tuple[str, tzinfo]  # the name of the moment of decision, and the site's zone
@@ -113,7 +109,6 @@ class _Writer:
         self.clock = clock
         self.variables: dict[str, str] = {}
         self.bound = 0
-        self.needed: dict[str, None] = {}
 
     def truth(self, node: Condition, depth: int) -> str:
         text, sure = self.write(node, depth)
@@ -126,7 +121,15 @@ class _Writer:
         return rule(self, node, depth + 1)
 
     def text(self, node: Condition, depth: int) -> str:
+        """For Python's own operators, under a test of types that no Unknown passes."""
         return self.write(node, depth)[0]
+
+    def known(self, node: Condition, depth: int) -> str:
+        """For functions, which take values only."""
+        return self.sure(node, self.text(node, depth))
+
+    def sure(self, node: Condition, text: str) -> str:
+        return f"{self.draft.constant(_known)}({text})" if isinstance(node, Attribute) else text
 
     def literal(self, node: Literal, depth: int) -> Written:
         if node.value is True or node.value is False:
@@ -134,9 +137,7 @@ class _Writer:
         return self.draft.constant(node.value), False
 
     def attribute(self, node: Attribute, depth: int) -> Written:
-        name = self.names[node.path]
-        self.needed[name] = None
-        return name, False
+        return self.names[node.path], False
 
     def variable(self, node: Variable, depth: int) -> Written:
         if node.name not in self.variables:
@@ -146,20 +147,20 @@ class _Writer:
     def has(self, node: Has, depth: int) -> Written:
         if not isinstance(node.operand, Attribute):
             raise Unwritable
-        self.needed[self.names[node.operand.path]] = None
-        return "True", True
+        return self.is_known(self.names[node.operand.path], _is_there), True
+
+    def is_known(self, name: str, otherwise: Callable[[Unknown], bool]) -> str:
+        return f"({name}.__class__ is not {self.draft.constant(Unknown)} or {self.draft.constant(otherwise)}({name}))"
 
     def negation(self, node: Not, depth: int) -> Written:
         return f"(not {self.truth(node.item, depth)})", True
 
     def definitely(self, node: Definitely, depth: int) -> Written:
-        """What has one or two attributes and nothing else in it is surely not true while one of them is not known."""
+        """An atom is surely not true while what it looks at has no value: no need to find that out by an error."""
+        truth = self.truth(node.item, depth)
         if not _is_atom(node.item):
-            return self.truth(node.item, depth), True
-        before, self.needed = self.needed, {}
-        truth, asked = self.truth(node.item, depth), self.needed
-        self.needed = before
-        known = (f"{name}.__class__ is not {self.draft.constant(Unknown)}" for name in asked)
+            return truth, True
+        known = (self.is_known(self.names[path], _is_sure) for path in sorted(free_attributes(node.item)))
         return f"({' and '.join((*known, truth))})", True
 
     def conjunction(self, node: And, depth: int) -> Written:
@@ -177,7 +178,8 @@ class _Writer:
         if node.op not in COMPARISONS:
             raise Unwritable
         left, right = self.text(node.left, depth), self.text(node.right, depth)
-        slow = f"{self.draft.constant(COMPARISONS[node.op])}({left}, {right})"
+        values = f"{self.sure(node.left, left)}, {self.sure(node.right, right)}"
+        slow = f"{self.draft.constant(COMPARISONS[node.op])}({values})"
         fast = self.membership(node, left, right) if node.op == "in" else self.comparison(node, left, right)
         return (f"({fast} else {slow})" if fast else slow), True
 
@@ -208,21 +210,21 @@ class _Writer:
         return f"True if {test} and {left} in {right}"
 
     def arithmetic(self, node: Arithmetic, depth: int) -> Written:
-        left, right = self.text(node.left, depth), self.text(node.right, depth)
+        left, right = self.known(node.left, depth), self.known(node.right, depth)
         return f"{self.draft.constant(ARITHMETIC[node.op])}({left}, {right})", False
 
     def minus(self, node: Negate, depth: int) -> Written:
-        return f"{self.draft.constant(negate)}({self.text(node.item, depth)})", False
+        return f"{self.draft.constant(negate)}({self.known(node.item, depth)})", False
 
     def list_of(self, node: ListOf, depth: int) -> Written:
-        return f"({''.join(f'{self.text(item, depth)}, ' for item in node.items)})", False
+        return f"({''.join(f'{self.known(item, depth)}, ' for item in node.items)})", False
 
     def call(self, node: Call, depth: int) -> Written:
         function = FUNCTIONS.get(node.function)
         if function is None or (function.clock and self.clock is None):
             raise Unwritable
         now, zone = self.clock or ("None", None)
-        arguments = "".join(f"{self.text(argument, depth)}, " for argument in node.arguments)
+        arguments = "".join(f"{self.known(argument, depth)}, " for argument in node.arguments)
         constant = self.draft.constant
         called = f"{constant(call)}({constant(node.function)}, ({arguments}), {now}, {constant(zone)})"
         return called, function.result == "bool"
@@ -230,7 +232,7 @@ class _Writer:
     def comprehension(self, node: Comprehension, depth: int) -> Written:
         if node.kind not in ("exists", "all"):
             raise Unwritable
-        over = f"{self.draft.constant(_members)}({self.text(node.over, depth)})"
+        over = f"{self.draft.constant(_members)}({self.known(node.over, depth)})"
         outer, name = self.variables, f"x{self.bound}"
         self.bound += 1
         self.variables = {**outer, node.variable: name}
@@ -253,6 +255,27 @@ def _is_atom(node: Condition) -> bool:
         case Compare(_, left, right):
             return all(isinstance(side, (Attribute, Literal)) for side in (left, right))
     return isinstance(node, Attribute)
+
+
+def _known(value: Value | Unknown) -> Value:
+    if isinstance(value, Unknown):
+        raise Invalid
+    return value
+
+
+def _is_there(unknown: Unknown) -> bool:
+    """`has` of what has no value."""
+    for lack in unknown.lacks:
+        if lack.why is not Why.MISSING:
+            raise Invalid
+    return False
+
+
+def _is_sure(unknown: Unknown) -> bool:
+    """`definitely` of an atom whose attribute has no value."""
+    if unknown.deferred:
+        raise Invalid
+    return False
 
 
 def _truth(value: Value) -> bool:

@@ -18,17 +18,33 @@ from spir.engine.evaluate import free_attributes
 from spir.engine.reference import decide
 from spir.engine.ruleset import RuleSet, Site
 from spir.language.values.operators import Invalid
-from spir.model.condition import And, Attribute, Call, Compare, Comprehension, Condition, Literal, Not, Or, Variable
+from spir.model.condition import (
+    And,
+    Attribute,
+    Call,
+    Compare,
+    Comprehension,
+    Condition,
+    Definitely,
+    Has,
+    Literal,
+    Not,
+    Or,
+    Variable,
+)
 from spir.model.policy import Kind, Layer, OperationPattern, Policy, PolicySet
 from spir.model.request import Entity, Request
+from spir.model.value import Unknown, Why
 from tests.given import NOON
 
 # All words that generated source may be made of.
 WORDS = re.compile(
     r"(def|made|request|view|at|live|if|else|elif|try|except|return|is|in|not|and|or|for|None|True|False"
     r"|__class__|str|int|bool|float|tuple|any|all|context|subject|resource|action|properties|name|type|id|get"
-    r"|deferred|doubt|e|v|K|tail|[aegpvx]\d+|\d+)$"
+    r"|deferred|doubt|e|v|K|tail|[aegmprvx]\d+|\d+)$"
 )
+
+GONE, FAILED, TO_COME = (Unknown.of("a", why) for why in (Why.MISSING, Why.FAILED, Why.DEFERRED))
 
 HOSTILE = (
     "'; import os; os._exit(1) #",
@@ -174,6 +190,20 @@ def test_deep_conditions_are_written_or_left_to_the_interpreter(depth: int) -> N
         (Compare("in", Literal(1), Attribute("a")), ((True,),), Invalid),
         (And((Attribute("a"), Literal(True))), ("text",), Invalid),
         (And((Attribute("a"), Literal(True))), (False,), False),
+        (Has(Attribute("a")), (1,), True),
+        (Has(Attribute("a")), (GONE,), False),
+        (Has(Attribute("a")), (FAILED,), Invalid),
+        (Has(Attribute("a")), (TO_COME,), Invalid),
+        (Or((Not(Has(Attribute("a"))), Compare("<", Attribute("a"), Literal(3)))), (GONE,), True),
+        (Or((Not(Has(Attribute("a"))), Compare("<", Attribute("a"), Literal(3)))), (4,), False),
+        (Or((Not(Has(Attribute("a"))), Compare("<", Attribute("a"), Literal(3)))), (FAILED,), Invalid),
+        (Compare("==", Attribute("a"), Literal(())), (GONE,), Invalid),
+        (Compare("in", Attribute("a"), Literal(())), (GONE,), Invalid),
+        (Compare("==", Call("size", (Attribute("a"),)), Literal(0)), (GONE,), Invalid),
+        (Comprehension("all", Attribute("a"), "x", Literal(True)), (GONE,), Invalid),
+        (Definitely(Compare("==", Attribute("a"), Literal(1))), (GONE,), False),
+        (Definitely(Compare("==", Attribute("a"), Literal(1))), (FAILED,), False),
+        (Definitely(Compare("==", Attribute("a"), Literal(1))), (TO_COME,), Invalid),
     ],
 )
 def test_a_written_condition_is_right_or_says_that_it_does_not_know(
