@@ -2,8 +2,8 @@
 
 The *head* looks at the columns that most policies depend on. Few policies are
 left after it, as a rule, and the same ones again and again: what is left to be
-asked for them is a function of its own, a *tail*, made when they are met for
-the second time. For all others there is one tail that asks everything.
+asked for them is a function of its own, a *tail*, made when they have been met
+a few times. For all others there is one tail that asks everything.
 
 Properties of the request are read ahead, all of a dimension at once, and
 looked up without asking whether anybody depends on them: that costs less than
@@ -43,6 +43,7 @@ Others: TypeAlias = Mapping[Column, Otherwise]
 
 HEAD = 2  # columns of the head
 SPARED = 3  # so many steps fewer make a tail worth while
+OFTEN = 6  # a tail of their own is made when policies are met so often: a millisecond, if there is none like it yet
 MAX_TAILS = 256
 # More questions than this are asked in a loop, or by a call: the source would take too long to compile.
 MAX_QUESTIONS = 24
@@ -65,7 +66,7 @@ def sieve_of(columns: list[Column], questions: list[Question], facts: Facts, dou
 
 
 class _Tails:
-    """From the policies that a head leaves to the tail for them. Those that are met twice get their `own`, the first
+    """From the policies that a head leaves to the tail for them. Those that are met often get their `own`, the first
     ones of them."""
 
     def __init__(
@@ -77,18 +78,19 @@ class _Tails:
         self.steps = steps  # of the head
         self.every = self.tail(columns, questions)
         self.own: dict[int, Tail] = {}
-        self.met: set[int] = set()
+        self.met: dict[int, int] = {}  # how often they were
 
     def found(self, live: int) -> Tail:
         """The tail for policies that have none of their own yet."""
         if len(self.own) >= MAX_TAILS:
             return self.every
-        if live not in self.met:
+        times = self.met.get(live, 0) + 1
+        if times < OFTEN:
             if len(self.met) >= MAX_TAILS:
                 self.met.clear()
-            self.met.add(live)
+            self.met[live] = times
             return self.every
-        self.met.discard(live)
+        self.met.pop(live, None)
         columns = [column for column in self.columns if live & column.everyone]
         questions = [question for question in self.questions if live & question.everyone]
         spared = len(self.columns) + len(self.questions) - len(columns) - len(questions)
