@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
@@ -28,8 +27,10 @@ MAX_NODES = 1_000_000
 Data: TypeAlias = Any  # JSON-like
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+# Nothing is made more often while documents are read, and tuples are made fastest.
+
+
+class Scalar(NamedTuple):
     """A text, a number, true, false or null. `content` is where its text begins (column 0: not known)."""
 
     value: str | int | float | bool | None
@@ -37,14 +38,12 @@ class Scalar:
     content: Location
 
 
-@dataclass(frozen=True, slots=True)
-class Items:
+class Items(NamedTuple):
     items: tuple[Node, ...]
     location: Location
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(NamedTuple):
     """A mapping; `keys` are the places of its keys."""
 
     entries: Mapping[str, Node]
@@ -86,6 +85,11 @@ def plain(node: Node) -> Data:
 # libyaml where PyYAML was built with it: ten times as fast, and with the same events
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+_made = tuple.__new__  # a third of the time of calling the class
+
+_LINE = re.compile(
+    "([^\r\n\x85\u2028\u2029]*+)(?:\r\n|[\r\n\x85\u2028\u2029])?"
+)  # breaks as YAML 1.1 and libyaml have them
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\ufeff")
 
@@ -111,15 +115,24 @@ def _stray(text: str, file: str) -> Location:
     return Location(file, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
 
 
+_SequenceEnd, _MappingEnd = yaml.SequenceEndEvent, yaml.MappingEndEvent
+
+
 class _Composer:
     """Events to nodes. Recursive, with a bound on the depth."""
 
     def __init__(self, file: str, text: str) -> None:
         self.file = file
-        self.lines = text.split("\n")
+        self.text = text
         self.parser = _Loader(text)
         self.next: Callable[[], Any] = self.parser.get_event
         self.count = 0
+        self.readers: Mapping[type, Callable[[Any, int], Node]] = {
+            yaml.ScalarEvent: self.scalar,
+            yaml.SequenceStartEvent: self.items,
+            yaml.MappingStartEvent: self.fields,
+            yaml.AliasEvent: self.scalar,  # refused, as all that has an anchor
+        }
 
     def documents(self) -> Iterator[Node]:
         try:
@@ -131,75 +144,86 @@ class _Composer:
         finally:
             self.parser.dispose()
 
-    def place(self, event: Any) -> Location:
-        start = event.start_mark
-        return Location(self.file, start.line + 1, start.column + 1)
-
-    def refuse(self, message: str, event: Any, hint: str = "") -> DocumentError:
-        return DocumentError(message, hint=hint, location=self.place(event))
-
     def node(self, event: Any, depth: int) -> Node:
-        self.count += 1
-        if depth > MAX_DEPTH or self.count > MAX_NODES:
-            raise self.refuse("the document is too deep or too large", event, f"at most {MAX_DEPTH} levels are read")
-        kind = event.__class__
-        if kind is yaml.AliasEvent or event.anchor:
-            raise self.refuse("anchors and aliases are not read", event, "write it out where it is needed")
-        if event.tag:
-            raise self.refuse("tags are not read", event, "leave it out; quotes make a text of anything")
-        if kind is yaml.ScalarEvent:
-            return self.scalar(event)
-        return self.fields(event, depth) if kind is yaml.MappingStartEvent else self.items(event, depth)
+        return self.readers[event.__class__](event, depth)
 
     def items(self, start: Any, depth: int) -> Items:
-        found = []
-        while (event := self.next()).__class__ is not yaml.SequenceEndEvent:
-            found.append(self.node(event, depth + 1))
-        return Items(tuple(found), self.place(start))
+        place, inner = self.place(start, depth), depth + 1
+        found: list[Node] = []
+        while (event := self.next()).__class__ is not _SequenceEnd:
+            found.append(self.readers[event.__class__](event, inner))
+        return _made(Items, (tuple(found), place))
 
     def fields(self, start: Any, depth: int) -> Fields:
+        place, inner = self.place(start, depth), depth + 1
         entries: dict[str, Node] = {}
         keys: dict[str, Location] = {}
-        while (event := self.next()).__class__ is not yaml.MappingEndEvent:
-            key = self.node(event, depth + 1)
+        following, readers = self.next, self.readers
+        while (event := following()).__class__ is not _MappingEnd:
+            key = readers[event.__class__](event, inner)
             if not isinstance(key, Scalar) or not isinstance(key.value, str):
-                raise self.refuse("keys must be text", event, "put it in quotes")
-            name = key.value
+                raise DocumentError("keys must be text", hint="put it in quotes", location=key.location)
+            name, at = key.value, key.location
             if name in entries:
-                raise self.refuse(f"the key `{name[:60]}` is there twice", event)
-            keys[name] = key.location
-            entries[name] = self.node(self.next(), depth + 1)
-        return Fields(entries, keys, self.place(start))
+                raise DocumentError(f"the key `{name[:60]}` is there twice", location=at)
+            keys[name] = at
+            event = following()
+            entries[name] = readers[event.__class__](event, inner)
+        return _made(Fields, (entries, keys, place))
 
-    def scalar(self, event: Any) -> Scalar:
-        # implicit[0]: plain, so that the schema says what it is; quoted and block scalars are text
-        start, style = event.start_mark, event.style
-        place = Location(self.file, start.line + 1, start.column + 1)
-        if style or not event.implicit[0]:
-            return Scalar(event.value, place, self.content(event))
-        value = _resolved(event.value)
-        if value.__class__ is float and not math.isfinite(value):
-            raise self.refuse("a number must be finite", event)
-        return Scalar(value, place, place if event.end_mark.line == start.line else Location(self.file, place.line, 0))
+    def scalar(self, event: Any, depth: int) -> Scalar:
+        place, value, style = self.place(event, depth), event.value, event.style
+        if style:  # quoted and block scalars are text; of a plain one the schema says what it is
+            return _made(Scalar, (value, place, self.content(event, place)))
+        if not value or value[0] in _RESOLVED:
+            value = _resolved(value)
+            if value.__class__ is float and not math.isfinite(value):
+                raise DocumentError("a number must be finite", location=place)
+        one_line = event.end_mark.line < place[1]
+        return _made(Scalar, (value, place, place if one_line else Location(self.file, place.line, 0)))
 
-    def content(self, event: Any) -> Location:
-        """Where the scalar's text begins, for the places of errors inside it."""
-        start = event.start_mark
+    def place(self, event: Any, depth: int) -> Location:
+        """Where the node begins. Raises DocumentError for one that is not read."""
+        mark = event.start_mark
+        place = _made(Location, (self.file, mark.line + 1, mark.column + 1))
+        self.count += 1
+        if depth > MAX_DEPTH or self.count > MAX_NODES or event.anchor or event.tag:
+            raise self.refused(event, depth, place)
+        return place
+
+    def refused(self, event: Any, depth: int, place: Location) -> DocumentError:
+        if depth > MAX_DEPTH or self.count > MAX_NODES:
+            problem, hint = "the document is too deep or too large", f"at most {MAX_DEPTH} levels are read"
+        elif event.anchor:
+            problem, hint = "anchors and aliases are not read", "write it out where it is needed"
+        else:
+            problem, hint = "tags are not read", "leave it out; quotes make a text of anything"
+        return DocumentError(problem, hint=hint, location=place)
+
+    def content(self, event: Any, place: Location) -> Location:
+        """Where the text of a quoted or block scalar begins, for the places of errors inside it."""
+        file, line, column = place
         if event.style == "|":
-            return Location(self.file, start.line + 2, self.indentation(event))
+            return Location(file, line + 1, self.indentation(event))
         if event.style == ">":
-            return Location(self.file, start.line + 2, 0)
-        if event.end_mark.line > start.line:
-            return Location(self.file, start.line + 1, 0)
-        return Location(self.file, start.line + 1, start.column + 1 + bool(event.style))
+            return Location(file, line + 1, 0)
+        return _made(Location, (file, line, column + 1 if event.end_mark.line < line else 0))
 
     def indentation(self, event: Any) -> int:
         """The column at which the lines of a block begin."""
-        for offset, line in enumerate(event.value.split("\n")):
+        at = self.line(event.start_mark.index).end()
+        for line in event.value.splitlines():
+            written = self.line(at)
             if line.strip():
-                written = self.lines[event.start_mark.line + 1 + offset]
-                return len(written.rstrip("\r")) - len(line) + 1
+                return len(written[1]) - len(line) + 1
+            at = written.end()
         return 1
+
+    def line(self, at: int) -> re.Match[str]:
+        """The line of the document from this offset on; its group is without the break."""
+        found = _LINE.match(self.text, at)
+        assert found is not None  # it matches nothing, too
+        return found
 
 
 _CONSTANTS: Mapping[str, bool | None] = MappingProxyType(
@@ -209,6 +233,7 @@ _CONSTANTS: Mapping[str, bool | None] = MappingProxyType(
         **dict.fromkeys(("false", "False", "FALSE"), False),
     }
 )
+_RESOLVED = frozenset("+-.0123456789~nNtTfF")  # how a plain scalar begins that may be anything but text
 _INT = re.compile(r"[-+]?[0-9]{1,40}|0o[0-7]{1,60}|0x[0-9a-fA-F]{1,40}", re.ASCII)
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", re.ASCII

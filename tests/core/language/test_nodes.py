@@ -94,6 +94,10 @@ def test_what_is_refused_is_refused_with_its_place(text: str, line: int, column:
         ("a: 'x'", Location("f", 1, 5)),
         ("a: x\n  y", Location("f", 1, 0)),
         ("中文: x", Location("f", 1, 5)),
+        ("a: |\r  x\r", Location("f", 2, 3)),
+        ("\r\ra: |\r\r   x\r", Location("f", 4, 4)),
+        ("# \u2028 \x85\na: |\r\n\u2029\x85    x", Location("f", 5, 5)),
+        ("\ufeffa: |\n  x", Location("f", 2, 3)),
     ],
 )
 def test_where_a_text_begins(text: str, expected: Location):
@@ -116,7 +120,10 @@ def test_many_small_documents_and_none():
     assert read_nodes("# nothing\n", "a") == []
 
 
-@given(st.text(max_size=80) | st.lists(st.sampled_from([*"-:[]{}|>'\"#&*! \n\tab1,?%@`"]), max_size=30).map("".join))
+@given(
+    st.text(max_size=80)
+    | st.lists(st.sampled_from([*"-:[]{}|>'\"#&*! \n\r\t\x85\u2028ab1,?%@`"]), max_size=30).map("".join)
+)
 @settings(max_examples=800, deadline=None)
 def test_any_text_is_read_or_refused_with_our_error(text: str):
     for file in ("a.yaml", "a.json"):
