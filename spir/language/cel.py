@@ -47,7 +47,7 @@ from spir.model.condition import (
     Variable,
 )
 
-__all__ = ["LOOPS", "MAX_DEPTH", "RESERVED", "ROOTS", "Declared", "Parser", "parse"]
+__all__ = ["LOOPS", "MAX_DEPTH", "MAX_NODES", "RESERVED", "ROOTS", "Declared", "Parser", "height", "parse"]
 
 MAX_DEPTH = 64  # levels of the tree
 MAX_NESTING = 48  # brackets within brackets
@@ -63,6 +63,7 @@ RESERVED = frozenset((
 # fmt: on
 _NAMESPACES = frozenset(name.partition(".")[0] for name in FUNCTIONS if "." in name)
 _CONSTANTS: Mapping[str, bool | None] = MappingProxyType({"true": True, "false": False, "null": None})
+_UNARY = frozenset(("!", "-"))
 _SUFFIXES = frozenset((".", "[", "{"))
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -124,7 +125,7 @@ class Parser(TokenStream):
         if self.token.word is not Word.END:
             raise self.unexpected(self.token)
         # no tree is higher than it has nodes, and a node that is not among the places has a parent that is
-        if len(self.places) * 2 > MAX_DEPTH and _height(condition) > MAX_DEPTH:
+        if len(self.places) * 2 > MAX_DEPTH and height(condition) > MAX_DEPTH:
             raise self.error(
                 "the condition is nested too deeply", self.tokens[0], f"at most {MAX_DEPTH} levels are read"
             )
@@ -169,10 +170,12 @@ class Parser(TokenStream):
             left = self.made(_operation(token.text, left, self.binary(rank + 1)), token)
 
     def unary(self) -> Condition:
+        if self.tokens[self.index].text not in _UNARY:
+            return self.member(self.primary())
         signs = []
-        while self.tokens[self.index].text in ("!", "-"):
+        while self.tokens[self.index].text in _UNARY:
             signs.append(self.advance())
-        if signs and signs[-1].text == "-" and self.token.word in (Word.INT, Word.DOUBLE):
+        if signs[-1].text == "-" and self.token.word in (Word.INT, Word.DOUBLE):
             found = self.member(self.number(self.advance(), signs.pop()))
         else:
             found = self.member(self.primary())
@@ -353,7 +356,7 @@ class Parser(TokenStream):
     def primary(self) -> Condition:
         token = self.tokens[self.index]
         read = _PRIMARIES.get(token.word)
-        if read is None or (token.word is Word.SIGN and token.text not in ("(", "[", "{")):
+        if read is None:
             raise self.unexpected(token)
         self.index += 1
         return read(self, token)
@@ -376,8 +379,10 @@ class Parser(TokenStream):
                 return inner
             case "[":
                 return self.made(_list(self.several("]")), token)
-            case _:
+            case "{":
                 return self.made(self.map(token), token)
+            case _:
+                raise self.unexpected(token)
 
     def map(self, token: Token) -> Condition:
         entries: list[tuple[Condition, Condition]] = []
@@ -477,7 +482,7 @@ def _map(entries: list[tuple[Condition, Condition]]) -> Condition:
     return Literal(MappingProxyType(values)) if len(values) == len(entries) else MapOf(tuple(entries))
 
 
-def _height(condition: Condition) -> int:
+def height(condition: Condition) -> int:
     """Levels of the tree, without recursion: the tree may be too deep for it."""
     highest, waiting = 0, [(condition, 1)]
     while waiting:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spir.errors import ConditionError, Location
 
@@ -32,6 +31,10 @@ class Word(StrEnum):  # a text too: hashed without calling Python
     END = "end of the condition"
 
 
+# Python 3.11 takes longer to find a member than to make a token.
+_NAME, _PATH, _STRING, _END = Word.NAME, Word.PATH, Word.STRING, Word.END
+
+
 class Token(NamedTuple):  # nothing is made more often while documents are read, and a tuple is made fastest
     """`text` as it is written; `value` of a literal as it is meant; `at` is the offset into the text.
 
@@ -44,8 +47,7 @@ class Token(NamedTuple):  # nothing is made more often while documents are read,
     value: int | float | str | bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A condition's text, and where it begins in its document."""
 
     text: str
@@ -80,21 +82,22 @@ ROOTS: Mapping[str, str] = MappingProxyType(
     }
 )
 _SPACE = r"[\t\n\f\r ]*+(?://[^\n]*+[\t\n\f\r ]*+)*+"  # possessive: nothing is gone through twice
+# What is met most often comes first.
 _TOKEN = re.compile(
     rf"""(?x: {_SPACE} (?:
-    (?P<simple> "(?!"") [^"\\\r\n]* " | '(?!'') [^'\\\r\n]* ' )
-  | (?P<text>   (?:[bB][rR]?|[rR])? (?: \"\"\" | ''' | " | ' ) )
+    (?P<sign>   [=!<>]= | && | \|\| | [<>+\-*/%!?:,()\[\]{{}}] | \.(?!\d) )
   | (?P<path>   (?:{"|".join(ROOTS)}) (?:\.[A-Za-z_][A-Za-z0-9_]*)+ (?! [A-Za-z0-9_] | {_SPACE} \( ) )
+  | (?P<simple> "(?!"") [^"\\\r\n]* " | '(?!'') [^'\\\r\n]* ' )
+  | (?P<text>   (?:[bB][rR]?|[rR])? (?: \"\"\" | ''' | " | ' ) )
   | (?P<name>   [A-Za-z_][A-Za-z0-9_]* )
   | (?P<double> (?: \d*\.\d+ (?:[eE][+-]?\d+)? | \d+[eE][+-]?\d+ ) )
   | (?P<int>    (?: 0[xX][0-9a-fA-F]+ | \d+ ) )
   | (?P<quoted> `[A-Za-z0-9_./\ -]+` )
-  | (?P<sign>   && | \|\| | == | != | <= | >= | [<>+\-*/%!?:.,()\[\]{{}}] )
   | (?P<end>    \Z )
+  | (?P<stray>  . )
     ))""",
     re.ASCII,
 )
-_BLANK = re.compile(_SPACE)
 
 _ESCAPE = re.compile(
     r"\\(?:([abfnrtv\\?\"'`])|([0-3][0-7][0-7])|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))|\\", re.ASCII
@@ -104,33 +107,34 @@ _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 
 def tokens(source: Source) -> list[Token]:
     """All tokens, the last of them END. Raises ConditionError."""
-    text = source.text
-    if len(text) > MAX_TEXT:
+    if len(source.text) > MAX_TEXT:
         raise source.error("the condition is too long", 0, hint=f"at most {MAX_TEXT} characters are read")
     made: list[Token] = []
-    at, word = 0, None
-    while word is not Word.END:
-        found = _TOKEN.match(text, at)
-        if found is None:
-            raise _stray(source, at)
-        kind = found.lastgroup or ""
-        written, start = found[kind], found.start(kind)
-        if kind == "path" and made and made[-1].text == ".":
-            kind, written = "name", written.partition(".")[0]  # a field of something else
-        word = _PLAIN.get(kind)
-        # the tuple itself: a third of the time of calling the class
-        token = _tuple(Token, (word, written, start, None)) if word else _READERS[kind](source, written, start)
-        made.append(token)
-        at = start + len(token.text)
+    at: int | None = 0
+    while at is not None:
+        at = _run(source, at, made)
     return made
 
 
-def _stray(source: Source, at: int) -> ConditionError:
+def _run(source: Source, at: int, made: list[Token]) -> int | None:
+    """Add tokens from an offset on, up to one that ends elsewhere than its pattern; where it does, None after END."""
+    text = source.text
+    for found in _TOKEN.finditer(text, at):
+        group = found.lastindex or 0
+        written, start, word = found[group], found.start(group), _WORDS[group]
+        if word is _PATH and made and made[-1].text == ".":
+            word, written = _NAME, written.partition(".")[0]  # a field of something else
+        # the tuple itself: a third of the time of calling the class
+        token = _tuple(Token, (word, written, start, None)) if word else _VALUES[group](source, written, start)
+        made.append(token)
+        if len(token[1]) != found.end() - start:
+            return start + len(token.text)
+    return None
+
+
+def _stray(source: Source, letter: str, at: int) -> Token:
     hints = {"=": "equality is `==`", "&": "and is `&&`", "|": "or is `||`", ";": "a condition is one expression"}
-    space = _BLANK.match(source.text, at)
-    at = space.end() if space else at
-    letter = source.text[at]
-    return source.error(f"`{letter}` means nothing here", at, hint=hints.get(letter, ""))
+    raise source.error(f"`{letter}` means nothing here", at, hint=hints.get(letter, ""))
 
 
 def _int(source: Source, text: str, at: int) -> Token:
@@ -227,19 +231,23 @@ def _byte(source: Source, found: re.Match[str], at: int) -> bytes:
     return bytes((int(octal, 8) if octal else int(byte, 16),))
 
 
-_tuple = tuple.__new__
+_tuple: Any = tuple.__new__
 _PLAIN: Mapping[str, Word] = MappingProxyType(
     {"name": Word.NAME, "path": Word.PATH, "sign": Word.SIGN, "end": Word.END}
 )
 _READERS: Mapping[str, Callable[[Source, str, int], Token]] = MappingProxyType(
     {
-        "simple": lambda source, text, at: Token(Word.STRING, text, at, text[1:-1]),
+        "simple": lambda source, text, at: _tuple(Token, (_STRING, text, at, text[1:-1])),
         "text": _quoted,
         "double": _double,
         "int": _int,
         "quoted": lambda source, text, at: Token(Word.QUOTED_NAME, text, at, text[1:-1]),
+        "stray": _stray,
     }
 )
+# The same by the number of the group, for the loop.
+_WORDS = (None, *map(_PLAIN.get, _TOKEN.groupindex))
+_VALUES = (_stray, *(_READERS.get(name, _stray) for name in _TOKEN.groupindex))
 
 
 class TokenStream:
@@ -258,21 +266,20 @@ class TokenStream:
         return self.tokens[min(self.index + ahead, len(self.tokens) - 1)]
 
     def advance(self) -> Token:
-        token = self.token
-        if token.word is not Word.END:
+        token = self.tokens[self.index]
+        if token.word is not _END:
             self.index += 1
         return token
 
     def at(self, sign: str) -> bool:
-        token = self.tokens[self.index]
-        return token.text == sign and token.word is Word.SIGN
+        return self.tokens[self.index].text == sign  # no other token is written like a sign
 
     def take(self, sign: str) -> bool:
         """Go past this sign if it is the next token."""
-        if self.at(sign):
-            self.index += 1
-            return True
-        return False
+        if self.tokens[self.index].text != sign:
+            return False
+        self.index += 1
+        return True
 
     def expect(self, sign: str) -> None:
         """Go past this sign. Raises ConditionError if something else comes."""

@@ -45,6 +45,7 @@ Where = Callable[[Condition], Location | None]
 Types = Mapping[str, str]
 
 _NUMBERS = ("int", "double")
+_NO_NAMES: Types = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Attributes(Protocol):
 
 def check_types(condition: Condition, attributes: Attributes, where: Where) -> None:
     """Raises ConditionError if the condition names what is not declared, or can never be true or false."""
-    found = _Checker(attributes, where).infer(condition, MappingProxyType({}))
+    found = _Checker(attributes, where).infer(condition, _NO_NAMES)
     if found not in ("", "bool"):
         raise ConditionError(
             f"a condition must be true or false, this is of type {found}",
@@ -159,9 +160,10 @@ class _Checker:
             self.membership(node, left, right)
         else:
             self.comparison(node, left, right)
-        for one, other in ((node.left, node.right), (node.right, node.left)):
-            if isinstance(one, Attribute) and isinstance(other, Literal):
-                self.constants(node, one, other.value)
+        if isinstance(node.left, Attribute) and isinstance(node.right, Literal):
+            self.constants(node, node.left, node.right.value)
+        elif isinstance(node.left, Literal) and isinstance(node.right, Attribute):
+            self.constants(node, node.right, node.left.value)
         return "bool"
 
     def membership(self, node: Compare, left: str, right: str) -> None:
