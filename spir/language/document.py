@@ -26,6 +26,7 @@ from spir.language.kinds.policy_set import read_policy_set
 from spir.language.kinds.policy_test import PolicyTest, read_policy_test
 from spir.language.kinds.template import read_template
 from spir.language.kinds.vocabulary_document import read_vocabulary
+from spir.language.phrases import Phrases
 from spir.language.printer import to_cel
 from spir.language.shelf import Shelf, Shipped
 from spir.language.template import Found, Template
@@ -134,7 +135,8 @@ class Library:
         vocabulary = self._common(tuple(form for forms in added for form in forms))
         drafts = [self._draft(file, files[file], fresh.pop(file, None), vocabulary) for file in sorted(files)]
         shelf = Shelf(vocabulary, [one for draft in drafts for one in draft.templates], self._shipped)
-        read = [_finished(draft, vocabulary, shelf) for draft in drafts]
+        phrases = Phrases.of(vocabulary)
+        read = [_finished(draft, phrases, shelf) for draft in drafts]
         maps = tuple(found for file in read for found in file.maps)
         sets = (*(found for file in read for found in file.sets), *(found.policies for found in maps))
         _refuse_twins(sets)
@@ -161,14 +163,14 @@ class Library:
         return _Draft(file, text, forms, tuple(read_template(form, vocabulary) for form in of_kind(forms, "Template")))
 
 
-def _finished(draft: _Draft, vocabulary: Vocabulary, shelf: Shelf) -> _File:
+def _finished(draft: _Draft, phrases: Phrases, shelf: Shelf) -> _File:
     if draft.known is not None and shelf.answers_as_before(draft.known.used):
         return draft.known
     forms = list(forms_in(draft.text, draft.name)) if draft.known is not None else draft.forms
     draft.forms = []  # so that not all files' trees are held until the last one is done
-    making = Making(vocabulary, shelf)
+    making, vocabulary = Making(phrases, shelf), phrases.vocabulary
     maps = tuple(read_permission_map(form, vocabulary) for form in of_kind(forms, "PermissionMap"))
-    sets = tuple(read_policy_set(form, vocabulary, making) for form in of_kind(forms, "PolicySet"))
+    sets = tuple(read_policy_set(form, phrases, making) for form in of_kind(forms, "PolicySet"))
     tests = tuple(read_policy_test(form) for form in of_kind(forms, "PolicyTest"))
     marks = tuple(_digest(canonical(_set_json(one))) for one in (*sets, *(found.policies for found in maps)))
     additions = tuple(of_kind(forms, "Vocabulary"))

@@ -23,9 +23,9 @@ from spir.language.kinds.policy_parts import (
     read_validity,
 )
 from spir.language.nodes import Fields, Node
+from spir.language.phrases import Operations, Phrases
 from spir.language.template import Catalogue, Found, Template, Use, condition_of, filled, find, values_of
 from spir.language.versions import Range
-from spir.language.vocabulary import Vocabulary
 from spir.model.policy import OperationPattern, Origin, Policy, Validity
 
 __all__ = ["INSTANCE_FIELDS", "Making"]
@@ -49,7 +49,7 @@ _NOTHING = Fields({}, {}, Location(""))
 class Making:
     """Makes policies from the templates there are, and remembers in `found` which it took."""
 
-    vocabulary: Vocabulary
+    phrases: Phrases
     catalogue: Catalogue
     found: list[Found] = field(default_factory=list)
 
@@ -59,7 +59,7 @@ class Making:
         use = Use(form.name("template"), _range(form), at, read_validity(form))
         taken = find(self.catalogue, use)
         self.found.append(taken)
-        return _made(form, taken.template, use.valid, self.vocabulary, at)
+        return _made(form, taken.template, use.valid, self.phrases, at)
 
 
 def _range(form: Form) -> Range:
@@ -69,7 +69,7 @@ def _range(form: Form) -> Range:
         raise form.error("`version` is no range of versions", "version", 'as ">=1.0 <2"') from error
 
 
-def _made(form: Form, template: Template, own: Validity, vocabulary: Vocabulary, at: Location) -> Policy:
+def _made(form: Form, template: Template, own: Validity, phrases: Phrases, at: Location) -> Policy:
     name, kind = form.name("id"), template.kind
     given = form_of(form.node("with"), "`with`").fields if "with" in form else _NOTHING
     values = values_of(template, given, at)
@@ -77,8 +77,8 @@ def _made(form: Form, template: Template, own: Validity, vocabulary: Vocabulary,
     return Policy(
         name,
         kind,
-        _operations(form, template, vocabulary),
-        condition_of(template, values, vocabulary, at),
+        _operations(form, template, phrases.operations),
+        condition_of(template, values, phrases.vocabulary, at),
         read_obligations(form, duties, name, kind),
         _validity(form, template, own),
         form.choice("emergency", EMERGENCY, template.emergency),
@@ -89,13 +89,13 @@ def _made(form: Form, template: Template, own: Validity, vocabulary: Vocabulary,
     )
 
 
-def _operations(form: Form, template: Template, vocabulary: Vocabulary) -> tuple[OperationPattern, ...]:
+def _operations(form: Form, template: Template, known: Operations) -> tuple[OperationPattern, ...]:
     if "operations" not in form:
         if not template.operations:
             hint = 'as operations: ["read:document"]'
             raise form.error(f"the template `{template.id}` leaves `operations` to the policy", "template", hint)
         return template.operations
-    found = read_operations(form, vocabulary)
+    found = read_operations(form, known)
     for pattern, node in zip(found, form.items("operations"), strict=True):
         if template.operations and not any(_covers(wide, pattern) for wide in template.operations):
             raise _beyond(pattern, template, node)

@@ -26,6 +26,7 @@ from spir.language.kinds.policy_parts import read_condition
 from spir.language.kinds.policy_set import LAYERS
 from spir.language.nearest import suggestion
 from spir.language.nodes import Fields, Scalar
+from spir.language.phrases import Conditions
 from spir.language.typecheck import Kind as Type
 from spir.language.vocabulary import NativeAction, Vocabulary
 from spir.model.condition import TRUE, Attribute, Compare, Condition, Literal, both
@@ -124,7 +125,7 @@ class _Rule:
         return self.form.location
 
     def when(self) -> Condition:
-        return read_condition(self.form.node("when"), self.vocabulary) if "when" in self.form else TRUE
+        return read_condition(self.form.node("when"), Conditions(self.vocabulary)) if "when" in self.form else TRUE
 
     def description(self) -> str:
         return self.form.text("description", "")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from types import MappingProxyType
 
-from spir.errors import ConditionError, DocumentError, Location, RequestError
-from spir.language.cel import ROOTS, parse
+from spir.errors import ConditionError, Location
 from spir.language.form import Form, form_of, items_of, text_of
 from spir.language.kinds.obligations import read_obligation
+from spir.language.lexer import ROOTS
 from spir.language.nodes import Fields, Node, Scalar
-from spir.language.short import ShortNames, parse_short
-from spir.language.vocabulary import Vocabulary
+from spir.language.phrases import Conditions, Operations
 from spir.model.condition import Condition, both
 from spir.model.obligation import Obligation
 from spir.model.policy import ALWAYS, Emergency, Kind, OnMissing, OperationPattern, Validity
@@ -22,7 +21,6 @@ __all__ = [
     "read_condition",
     "read_obligations",
     "read_on_missing",
-    "read_operation",
     "read_operations",
     "read_validity",
     "validity",
@@ -33,30 +31,19 @@ EMERGENCY = MappingProxyType({item.value: item for item in Emergency})
 _ON_MISSING = MappingProxyType({item.value: item for item in OnMissing})
 
 
-def read_operations(form: Form, vocabulary: Vocabulary) -> tuple[OperationPattern, ...]:
-    found = tuple(read_operation(node, vocabulary) for node in items_of(form.node("operations"), "`operations`"))
+def read_operations(form: Form, operations: Operations) -> tuple[OperationPattern, ...]:
+    found = tuple(map(operations.read, items_of(form.node("operations"), "`operations`")))
     if not found:
         raise form.error("`operations` is empty", "operations", 'write ["*:*"] for all')
     return found
 
 
-def read_operation(node: Node, vocabulary: Vocabulary) -> OperationPattern:
-    """A declared operation or a pattern of them: verb:type or verb:type:category, `*` for any."""
-    text = text_of(node, "an operation")
-    try:
-        pattern = OperationPattern.parse(text)
-    except RequestError as error:
-        raise DocumentError(error.message, hint=error.hint, location=node.location) from error
-    vocabulary.check_operation(pattern, node.location)
-    return pattern
-
-
-def read_condition(node: Node, names: ShortNames, what: str = "`when`", variables: Collection[str] = ()) -> Condition:
+def read_condition(node: Node, conditions: Conditions, what: str = "`when`") -> Condition:
     """CEL text, or lists of conditions in the short spelling under their dimensions, all of which must hold."""
-    if isinstance(node, Fields):
-        return _dimensions(node, names, what, variables)
     if isinstance(node, Scalar) and isinstance(node.value, str):
-        return parse(node.value, vocabulary=names, location=node.content, variables=variables)
+        return conditions.cel(node.value, node.content)
+    if isinstance(node, Fields):
+        return _dimensions(node, conditions, what)
     raise ConditionError(
         f"{what} must be a condition in CEL, or lists of short conditions by dimension",
         hint="leave it out where there is no condition",
@@ -64,12 +51,10 @@ def read_condition(node: Node, names: ShortNames, what: str = "`when`", variable
     )
 
 
-def _dimensions(node: Fields, names: ShortNames, what: str, variables: Collection[str]) -> Condition:
+def _dimensions(node: Fields, conditions: Conditions, what: str) -> Condition:
     form = form_of(node, what, tuple(ROOTS))
     found = [
-        parse_short(
-            text_of(item, "a condition"), names, dimension=dimension, location=_content(item), variables=variables
-        )
+        conditions.short(text_of(item, "a condition"), dimension, _content(item))
         for dimension, listed in form
         for item in items_of(listed, f"`{dimension}`")
     ]

@@ -16,7 +16,7 @@ from spir.language.kinds.policy_parts import (
     read_validity,
 )
 from spir.language.nodes import Node
-from spir.language.vocabulary import Vocabulary
+from spir.language.phrases import Phrases
 from spir.model.condition import TRUE
 from spir.model.policy import Emergency, Layer, Policy, PolicySet
 
@@ -37,19 +37,19 @@ POLICY_FIELDS = (
 LAYERS = MappingProxyType({layer.label: layer for layer in Layer})
 
 
-def read_policy_set(form: Form, vocabulary: Vocabulary, making: Making) -> PolicySet:
+def read_policy_set(form: Form, phrases: Phrases, making: Making) -> PolicySet:
     """Raises DocumentError (ConditionError for what stands in a condition)."""
     return PolicySet(
         form.name("name"),
         form.choice("layer", LAYERS),
         form.jurisdiction("jurisdiction"),
         form.version("version"),
-        tuple(_policy(node, vocabulary, making) for node in items_of(form.node("policies"), "`policies`")),
+        tuple(_policy(node, phrases, making) for node in items_of(form.node("policies"), "`policies`")),
         form.location,
     )
 
 
-def _policy(node: Node, vocabulary: Vocabulary, making: Making) -> Policy:
+def _policy(node: Node, phrases: Phrases, making: Making) -> Policy:
     form = form_of(node, "the policy")
     if "template" in form:
         return making.policy(form_of(node, "a policy made from a template", INSTANCE_FIELDS))
@@ -59,8 +59,8 @@ def _policy(node: Node, vocabulary: Vocabulary, making: Making) -> Policy:
     return Policy(
         name,
         kind,
-        read_operations(form, vocabulary),
-        read_condition(form.node("when"), vocabulary) if "when" in form else TRUE,
+        read_operations(form, phrases.operations),
+        read_condition(form.node("when"), phrases.conditions) if "when" in form else TRUE,
         read_obligations(form, form.items("obligations"), name, kind),
         read_validity(form),
         form.choice("emergency", EMERGENCY, Emergency.NEVER),

@@ -37,6 +37,7 @@ from spir.language.kinds.policy_parts import (
 )
 from spir.language.nodes import Scalar
 from spir.language.parameters import Parameter, read_parameter
+from spir.language.phrases import Conditions, Operations
 from spir.language.template import Signature, Template, condition_of, filled, mentions, no_parameter
 from spir.language.versions import order
 from spir.language.vocabulary import Vocabulary
@@ -84,7 +85,7 @@ def read_template(form: Form, vocabulary: Vocabulary) -> Template:
         form.name("template_id"),
         _version(form),
         kind,
-        read_operations(form, vocabulary) if "operations" in form else (),
+        read_operations(form, Operations(vocabulary)) if "operations" in form else (),
         _condition(form, vocabulary, parameters),
         parameters,
         form.items("obligations"),
@@ -133,7 +134,7 @@ def _condition(form: Form, vocabulary: Vocabulary, parameters: Mapping[str, Para
     if key not in form:
         return TRUE
     scope = Scope(vocabulary, {name: parameter.kind for name, parameter in parameters.items()})
-    return lifted(read_condition(form.node(key), scope, f"`{key}`", (PARAMETERS,)))
+    return lifted(read_condition(form.node(key), Conditions(scope, (PARAMETERS,)), f"`{key}`"))
 
 
 def _by_language(form: Form, key: str) -> Mapping[str, str]:
