@@ -10,4 +10,7 @@ __all__ = ["canonical"]
 
 def canonical(data: Any) -> str:
     """JSON with sorted keys and without blanks: equal data gives equal text."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(data)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -9,7 +9,6 @@ is whether a policy was written out or made from a template.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +17,7 @@ from typing import Any
 
 from spir.errors import DocumentError, Location
 from spir.language.canonical import canonical
-from spir.language.contents import KINDS, LANGUAGE, LATER, forms_in, of_kind
+from spir.language.contents import KINDS, LATER, forms_in, of_kind
 from spir.language.form import Form
 from spir.language.kinds.instance import Making
 from spir.language.kinds.permission_map import PermissionMap, read_permission_map
@@ -26,12 +25,12 @@ from spir.language.kinds.policy_set import read_policy_set
 from spir.language.kinds.policy_test import PolicyTest, read_policy_test
 from spir.language.kinds.template import read_template
 from spir.language.kinds.vocabulary_document import read_vocabulary
+from spir.language.meaning import fingerprint, mark
 from spir.language.phrases import Phrases
-from spir.language.printer import to_cel
 from spir.language.shelf import Shelf, Shipped
 from spir.language.template import Found, Template
 from spir.language.vocabulary import Vocabulary
-from spir.model.policy import Policy, PolicySet
+from spir.model.policy import PolicySet
 
 __all__ = ["KINDS", "LATER", "Documents", "Library", "canonical", "read_documents", "read_tests"]
 
@@ -140,11 +139,11 @@ class Library:
         maps = tuple(found for file in read for found in file.maps)
         sets = (*(found for file in read for found in file.sets), *(found.policies for found in maps))
         _refuse_twins(sets)
-        fingerprint = _fingerprint((mark for file in read for mark in file.marks), vocabulary)
+        whole = fingerprint((one for file in read for one in file.marks), vocabulary)
         self._files = dict(zip(sorted(files), read, strict=True))
         tests = tuple(test for file in read for test in file.tests)
         used = tuple(found for file in read for found in file.used)
-        return Documents(sets, maps, vocabulary, tests, fingerprint, shelf.own, used)
+        return Documents(sets, maps, vocabulary, tests, whole, shelf.own, used)
 
     def _knows(self, file: str, text: str) -> bool:
         return file in self._files and self._files[file].text == text
@@ -172,7 +171,7 @@ def _finished(draft: _Draft, phrases: Phrases, shelf: Shelf) -> _File:
     maps = tuple(read_permission_map(form, vocabulary) for form in of_kind(forms, "PermissionMap"))
     sets = tuple(read_policy_set(form, phrases, making) for form in of_kind(forms, "PolicySet"))
     tests = tuple(read_policy_test(form) for form in of_kind(forms, "PolicyTest"))
-    marks = tuple(_digest(canonical(_set_json(one))) for one in (*sets, *(found.policies for found in maps)))
+    marks = tuple(mark(one) for one in (*sets, *(found.policies for found in maps)))
     additions = tuple(of_kind(forms, "Vocabulary"))
     return _File(draft.text, vocabulary, additions, draft.templates, sets, maps, tests, marks, tuple(making.found))
 
@@ -214,40 +213,3 @@ def _refuse_twins(policy_sets: Iterable[PolicySet]) -> None:
                     location=policy.location,
                 )
             seen[policy.id] = policy.location
-
-
-# -- what the documents mean, in one form ----------------------------------------------------
-
-
-def _fingerprint(marks: Iterable[str], vocabulary: Vocabulary) -> str:
-    """Over the digests of the policy sets: a set that has not changed need not be written out again."""
-    whole = {"spir": LANGUAGE, "vocabulary": vocabulary.to_json(), "policy_sets": sorted(marks)}
-    return f"sha256:{_digest(canonical(whole))}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
-def _set_json(found: PolicySet) -> dict[str, Any]:
-    return {
-        "name": found.name,
-        "layer": found.layer.label,
-        "jurisdiction": found.jurisdiction,
-        "version": found.version,
-        "policies": [_policy_json(policy) for policy in found.policies],
-    }
-
-
-def _policy_json(policy: Policy) -> dict[str, Any]:
-    edges = (policy.valid.start, policy.valid.end)
-    return {
-        "id": policy.id,
-        "effect": policy.kind.value,
-        "operations": [str(pattern) for pattern in policy.operations],
-        "when": to_cel(policy.when),
-        "obligations": [obligation.to_json() for obligation in policy.obligations],
-        "valid": [edge.isoformat() if edge else None for edge in edges],
-        "emergency": policy.emergency.value,
-        "on_missing": policy.on_missing.value,
-    }

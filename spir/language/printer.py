@@ -38,7 +38,7 @@ from spir.model.condition import (
 )
 from spir.model.value import Value
 
-__all__ = ["literal_text", "to_cel"]
+__all__ = ["conjunct_to_cel", "literal_text", "to_cel"]
 
 # How tightly each kind of node binds; an operand that binds less tightly is put in brackets.
 _TERNARY, _OR, _AND, _RELATION, _SUM, _PRODUCT, _UNARY, _MEMBER = range(8)
@@ -47,6 +47,11 @@ _TERNARY, _OR, _AND, _RELATION, _SUM, _PRODUCT, _UNARY, _MEMBER = range(8)
 def to_cel(condition: Condition) -> str:
     """One line of CEL."""
     return _PRINTERS[type(condition)](condition)
+
+
+def conjunct_to_cel(condition: Condition) -> str:
+    """As it stands between two `&&`."""
+    return _operand(condition, _RELATION)
 
 
 def literal_text(value: Value) -> str:
@@ -123,10 +128,6 @@ def _operand(node: Condition, least: int) -> str:
     return text if _rank(node) >= least else f"({text})"
 
 
-def _joined(node: And | Or, sign: str, least: int) -> str:
-    return f" {sign} ".join(_operand(item, least) for item in node.items)
-
-
 def _binary(node: Compare | Arithmetic) -> str:
     rank = _rank(node)
     # Operators group to the left: an equal on the right needs brackets.
@@ -184,8 +185,8 @@ _PRINTERS: Mapping[type, Callable[[Any], str]] = MappingProxyType(
         MapOf: _map,
         Has: lambda node: f"has({to_cel(node.operand)})",
         Not: lambda node: f"!{_operand(node.item, _UNARY)}",
-        And: lambda node: _joined(node, "&&", _RELATION),
-        Or: lambda node: _joined(node, "||", _AND),
+        And: lambda node: " && ".join(map(conjunct_to_cel, node.items)),
+        Or: lambda node: " || ".join([_operand(item, _AND) for item in node.items]),
         Compare: _binary,
         Arithmetic: _binary,
         Negate: _negate,
