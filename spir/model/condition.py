@@ -11,9 +11,11 @@ inside one formula (see `spir.engine.formula`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
+from types import MappingProxyType
+from typing import TypeAlias, get_args
 
 from spir.model.value import Value
 
@@ -54,7 +56,7 @@ class _Node:
     _hash: int
 
     def _content(self) -> object:
-        return tuple(getattr(self, name) for name in self.__match_args__)
+        return _PARTS[type(self)](self)
 
     def _hash_once(self) -> int:
         try:
@@ -64,18 +66,17 @@ class _Node:
             return self._hash
 
 
-_SCALARS = frozenset((bool, int, float, str, bytes, type(None)))
+_SCALARS: Mapping[type, str] = MappingProxyType(
+    {kind: kind.__name__ for kind in (bool, int, float, str, bytes, type(None))}
+)
 
 
 def _kind(value: Value) -> str:
-    kind = type(value)
-    if kind in _SCALARS:  # most are: the cheap test first
-        return kind.__name__
     if isinstance(value, tuple):
-        return f"({','.join(_kind(item) for item in value)})"
+        return f"({','.join([_SCALARS.get(item.__class__) or _kind(item) for item in value])})"
     if isinstance(value, Mapping):
         return f"{{{','.join(f'{key!r}:{_kind(value[key])}' for key in sorted(value))}}}"
-    return kind.__name__
+    return type(value).__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,10 @@ class Literal(_Node):
     """
 
     value: Value
-    kind: str = ""
+    kind: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", _kind(self.value))
+        object.__setattr__(self, "kind", _SCALARS.get(self.value.__class__) or _kind(self.value))
 
     def _content(self) -> object:
         # INVARIANT: equal literals hash alike; a map has no hash of its own, its kind has
@@ -279,6 +280,10 @@ Condition: TypeAlias = (
     | Call
     | Comprehension
     | Definitely
+)
+
+_PARTS: Mapping[type, Callable[[_Node], object]] = MappingProxyType(
+    {kind: attrgetter(*kind.__match_args__) for kind in get_args(Condition)}
 )
 
 TRUE = Literal(True)
