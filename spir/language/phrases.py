@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from spir.errors import ConditionError, DocumentError, Location, RequestError
 from spir.language.cel import MAX_DEPTH, MAX_NODES, height, parse
+from spir.language.comparison import comparison
 from spir.language.form import text_of
 from spir.language.nodes import Node
 from spir.language.short import ShortNames, parse_short
@@ -87,8 +88,12 @@ class Conditions:
 
     def _part(self, text: str) -> Condition | None:
         """None if it has an error, or cannot be a part of an And as it is."""
+        found = None if self.variables else comparison(text)
         try:
-            found = parse(text, vocabulary=self.names, variables=self.variables)
+            if found is None:
+                found = parse(text, vocabulary=self.names, variables=self.variables)
+            else:
+                self.names.check(found)
         except ConditionError:
             return None
         if isinstance(found, And) or (len(text) >= MAX_DEPTH and height(found) >= MAX_DEPTH):
