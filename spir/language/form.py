@@ -43,6 +43,14 @@ class Form:
     def __iter__(self) -> Iterator[tuple[str, Node]]:
         return iter(self.fields.entries.items())
 
+    def only(self, allowed: Collection[str]) -> Form:
+        """The form itself. Raises DocumentError if it has a field that is not allowed."""
+        for key in self.fields.entries:
+            if key not in allowed:
+                message = f"{self.what} has no field `{key[:60]}`"
+                raise DocumentError(message, hint=suggestion(key, allowed), location=self.fields.keys[key])
+        return self
+
     def error(self, message: str, key: str = "", hint: str = "") -> DocumentError:
         """At the value of `key` if it is there, else where the form begins."""
         node = self.fields.entries.get(key)
@@ -125,17 +133,15 @@ def form_of(node: Node, what: str, allowed: Collection[str] | None = None) -> Fo
     """Raises DocumentError if it is no mapping, or has a field that is not allowed (None: any field)."""
     if not isinstance(node, Fields):
         raise DocumentError(f"{what} must be a mapping", hint="write `key: value` lines", location=node.location)
-    if allowed is not None:
-        for key in node.entries:
-            if key not in allowed:
-                message = f"{what} has no field `{key[:60]}`"
-                raise DocumentError(message, hint=suggestion(key, allowed), location=node.keys[key])
-    return Form(what, node)
+    form = Form(what, node)
+    return form if allowed is None else form.only(allowed)
 
 
 def text_of(node: Node, what: str) -> str:
-    if isinstance(node, Scalar) and isinstance(node.value, str) and node.value.strip():
-        return node.value
+    if isinstance(node, Scalar):
+        value = node.value
+        if isinstance(value, str) and value and not value.isspace():
+            return value
     hint = "put it in quotes" if isinstance(node, Scalar) and node.value not in (None, "") else ""
     raise DocumentError(f"{what} must be text", hint=hint, location=node.location)
 

@@ -28,6 +28,8 @@ __all__ = [
 
 KINDS = MappingProxyType({kind.value: kind for kind in Kind})
 EMERGENCY = MappingProxyType({item.value: item for item in Emergency})
+_OBLIGE = Kind.OBLIGE  # Python 3.11 takes its time to find a member, and each policy is asked
+_OBLIGE = Kind.OBLIGE  # Python 3.11 takes its time to find a member, and each policy is asked
 _ON_MISSING = MappingProxyType({item.value: item for item in OnMissing})
 
 
@@ -69,13 +71,15 @@ def _content(node: Node) -> Location | None:
 
 def read_obligations(form: Form, nodes: Iterable[Node], policy: str, kind: Kind) -> tuple[Obligation, ...]:
     """The obligations of the policy of this id and effect."""
-    found = tuple(read_obligation(node, policy) for node in nodes)
-    if found and kind not in (Kind.PERMIT, Kind.OBLIGE):
+    found = tuple([read_obligation(node, policy) for node in nodes])
+    if not found:
+        if kind is _OBLIGE:
+            raise form.error("an oblige needs `obligations`")
+        return found
+    if kind not in (Kind.PERMIT, Kind.OBLIGE):
         raise form.error(
             f"a policy that says {kind.value} has no obligations", "obligations", "write an oblige of its own"
         )
-    if kind is Kind.OBLIGE and not found:
-        raise form.error("an oblige needs `obligations`")
     names = [item.id for item in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -34,6 +34,7 @@ POLICY_FIELDS = (
     "emergency",
     "on_missing",
 )
+_NEVER = Emergency.NEVER
 LAYERS = MappingProxyType({layer.label: layer for layer in Layer})
 
 
@@ -44,7 +45,7 @@ def read_policy_set(form: Form, phrases: Phrases, making: Making) -> PolicySet:
         form.choice("layer", LAYERS),
         form.jurisdiction("jurisdiction"),
         form.version("version"),
-        tuple(_policy(node, phrases, making) for node in items_of(form.node("policies"), "`policies`")),
+        tuple([_policy(node, phrases, making) for node in items_of(form.node("policies"), "`policies`")]),
         form.location,
     )
 
@@ -53,7 +54,7 @@ def _policy(node: Node, phrases: Phrases, making: Making) -> Policy:
     form = form_of(node, "the policy")
     if "template" in form:
         return making.policy(form_of(node, "a policy made from a template", INSTANCE_FIELDS))
-    form = form_of(node, "the policy", POLICY_FIELDS)
+    form.only(POLICY_FIELDS)
     kind = form.choice("effect", KINDS)
     name = form.name("id")
     return Policy(
@@ -63,7 +64,7 @@ def _policy(node: Node, phrases: Phrases, making: Making) -> Policy:
         read_condition(form.node("when"), phrases.conditions) if "when" in form else TRUE,
         read_obligations(form, form.items("obligations"), name, kind),
         read_validity(form),
-        form.choice("emergency", EMERGENCY, Emergency.NEVER),
+        form.choice("emergency", EMERGENCY, _NEVER),
         read_on_missing(form, kind),
         form.text("description", ""),
         form.location,

@@ -54,44 +54,8 @@ def test_what_is_not_as_plain_is_left_to_the_parser(text: str):
     assert comparison(text) is None
 
 
-PIECES = st.sampled_from(
-    [
-        *COMMON,
-        "subject.role",
-        "object.",
-        ".x",
-        " ",
-        "==",
-        "!=",
-        "<=",
-        "in",
-        " in ",
-        "!",
-        "-",
-        "1",
-        "09",
-        '"a"',
-        "'",
-        '"',
-        "[",
-        "]",
-        ",",
-        "true",
-        "null",
-        "\n",
-        "\xa0",
-        "\x0b",
-        "(",
-        ")",
-        "b",
-        "_",
-        "١",
-        "é",
-        "=",
-        "&&",
-        "//",
-    ]
-)
+WORDS = ["subject.role", "object.", ".x", "1", "09", '"a"', "true", "null", "in", " in ", "==", "!=", "<=", "&&", "//"]
+PIECES = st.sampled_from([*COMMON, *WORDS, *" !-'\"[],()b_=\n\u00a0\x0b\u0661\u00e9"])
 
 
 @given(st.lists(PIECES, max_size=9).map("".join))
