@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import eq, ge, gt, le, lt
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +22,7 @@ _SIGNS: Mapping[str, Callable[[Order, Order], bool]] = MappingProxyType(
 )
 
 
+@lru_cache(maxsize=1024)  # policies name few versions, many times
 def order(version: str) -> Order:
     """What versions are compared by (semver 11); parts that are left out are 0. Raises ValueError."""
     found = _VERSION.fullmatch(version)

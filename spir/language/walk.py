@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from operator import is_not
 from types import MappingProxyType
 from typing import Any
 
@@ -74,9 +75,11 @@ def transformed(node: Condition, change: Callable[[Condition, Condition], Condit
     Where nothing below has changed, `rebuilt` is the very node that was there before.
     """
     before = children(node)
-    parts = tuple(transformed(part, change) for part in before)
-    same = all(part is was for part, was in zip(parts, before, strict=True))
-    return change(node if same else _REBUILT[type(node)](node, parts), node)
+    if not before:
+        return change(node, node)
+    parts = tuple([transformed(part, change) for part in before])
+    changed = any(map(is_not, parts, before))
+    return change(_REBUILT[type(node)](node, parts) if changed else node, node)
 
 
 # What has no children cannot have changed ones.
