@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import re
 
-from spir.language.lexer import ROOTS
+from spir.language.lexer import PLAIN_TEXT, ROOTS
 from spir.model.condition import Attribute, Compare, Condition, Literal, Not
 
 __all__ = ["comparison"]
 
-_TEXT = r""" "(?!"") [^"\\\r\n]*+ " | '(?!'') [^'\\\r\n]*+ ' """
 _SPACE = r"[\t\n\f\r\ ]*+"
 _PATH = rf"(?:{'|'.join(ROOTS)}) (?:\.[A-Za-z_][A-Za-z0-9_]*+)++"
-_LIST = rf"\[ {_SPACE} (?: (?:{_TEXT}) {_SPACE} (?: , {_SPACE} (?:{_TEXT}) {_SPACE} )*+ )? \]"
-_OPERAND = rf"( {_PATH} | {_TEXT} | {_LIST} | -?[0-9]{{1,18}} | true | false )"
+_LIST = rf"\[ {_SPACE} (?: {PLAIN_TEXT} {_SPACE} (?: , {_SPACE} {PLAIN_TEXT} {_SPACE} )*+ )? \]"
+_OPERAND = rf"( {_PATH} | {PLAIN_TEXT} | {_LIST} | -?[0-9]{{1,18}} | true | false )"
 _COMPARISON = re.compile(
     rf""" ! {_SPACE} ({_PATH})
     | {_OPERAND} (?: {_SPACE} (==|!=|<=|>=|<|>|in(?![A-Za-z0-9_])) {_SPACE} {_OPERAND} )? """,
     re.VERBOSE | re.ASCII,
 )
-_TEXTS = re.compile(_TEXT, re.VERBOSE)
+_TEXTS = re.compile(PLAIN_TEXT, re.VERBOSE)
 
 
 def comparison(text: str) -> Condition | None:

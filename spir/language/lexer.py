@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from spir.errors import ConditionError, Location
 
-__all__ = ["ROOTS", "Source", "Token", "TokenStream", "Word", "short", "tokens"]
+__all__ = ["PLAIN_TEXT", "ROOTS", "Source", "Token", "TokenStream", "Word", "short", "tokens"]
 
 MAX_TEXT = 64 * 1024
 
@@ -81,13 +81,15 @@ ROOTS: Mapping[str, str] = MappingProxyType(
         "environment": "context",
     }
 )
+# A text without escapes, on one line; for verbose patterns.
+PLAIN_TEXT = r""" (?: "(?!"") [^"\\\r\n]*+ " | '(?!'') [^'\\\r\n]*+ ' ) """
 _SPACE = r"[\t\n\f\r ]*+(?://[^\n]*+[\t\n\f\r ]*+)*+"  # possessive: nothing is gone through twice
 # What is met most often comes first.
 _TOKEN = re.compile(
     rf"""(?x: {_SPACE} (?:
     (?P<sign>   [=!<>]= | && | \|\| | [<>+\-*/%!?:,()\[\]{{}}] | \.(?!\d) )
   | (?P<path>   (?:{"|".join(ROOTS)}) (?:\.[A-Za-z_][A-Za-z0-9_]*)+ (?! [A-Za-z0-9_] | {_SPACE} \( ) )
-  | (?P<simple> "(?!"") [^"\\\r\n]* " | '(?!'') [^'\\\r\n]* ' )
+  | (?P<simple> {PLAIN_TEXT} )
   | (?P<text>   (?:[bB][rR]?|[rR])? (?: \"\"\" | ''' | " | ' ) )
   | (?P<name>   [A-Za-z_][A-Za-z0-9_]* )
   | (?P<double> (?: \d*\.\d+ (?:[eE][+-]?\d+)? | \d+[eE][+-]?\d+ ) )

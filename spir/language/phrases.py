@@ -18,6 +18,7 @@ from spir.errors import ConditionError, DocumentError, Location, RequestError
 from spir.language.cel import MAX_DEPTH, MAX_NODES, height, parse
 from spir.language.comparison import comparison
 from spir.language.form import text_of
+from spir.language.lexer import PLAIN_TEXT
 from spir.language.nodes import Node
 from spir.language.short import ShortNames, parse_short
 from spir.language.vocabulary import Vocabulary
@@ -28,12 +29,11 @@ __all__ = ["Conditions", "Operations", "Phrases", "divided"]
 
 _SPACE = "\t\n\f\r "
 # Texts without escapes, brackets in pairs, and whatever cannot begin or end either, nor a comment.
-_TEXT = r""" "(?!"") [^"\\\r\n]*+ " | '(?!'') [^'\\\r\n]*+ ' """
-_INNER = rf""" (?: [^"'`/\\()\[\]{{}}]++ | {_TEXT} )*+ """
-_OUTER = rf""" (?: [^"'`/\\()\[\]{{}}]++ | {_TEXT} | \( {_INNER} \) | \[ {_INNER} \] )*+ """
+_INNER = rf""" (?: [^"'`/\\()\[\]{{}}]++ | {PLAIN_TEXT} )*+ """
+_OUTER = rf""" (?: [^"'`/\\()\[\]{{}}]++ | {PLAIN_TEXT} | \( {_INNER} \) | \[ {_INNER} \] )*+ """
 # INVARIANT: outside of texts and brackets there is no `&` in a part, and nothing that binds less than `&&`
 _PART = re.compile(
-    rf""" ( (?: [^"'`/\\()\[\]{{}}&|?]++ | {_TEXT} | \( {_OUTER} \) | \[ {_OUTER} \] )++ ) (?: && | \Z ) | .+ """,
+    rf""" ( (?: [^"'`/\\()\[\]{{}}&|?]++ | {PLAIN_TEXT} | \( {_OUTER} \) | \[ {_OUTER} \] )++ ) (?: && | \Z ) | .+ """,
     re.VERBOSE | re.DOTALL,
 )
 
