@@ -26,6 +26,7 @@ from spir.language.kinds.policy_test import PolicyTest, read_policy_test
 from spir.language.kinds.template import read_template
 from spir.language.kinds.vocabulary_document import read_vocabulary
 from spir.language.meaning import fingerprint, mark
+from spir.language.nodes import Items
 from spir.language.phrases import Phrases
 from spir.language.shelf import Shelf, Shipped
 from spir.language.template import Found, Template
@@ -173,7 +174,18 @@ def _finished(draft: _Draft, phrases: Phrases, shelf: Shelf) -> _File:
     tests = tuple(read_policy_test(form) for form in of_kind(forms, "PolicyTest"))
     marks = tuple(mark(one) for one in (*sets, *(found.policies for found in maps)))
     additions = tuple(of_kind(forms, "Vocabulary"))
+    _let_go(forms)
     return _File(draft.text, vocabulary, additions, draft.templates, sets, maps, tests, marks, tuple(making.found))
+
+
+def _let_go(forms: list[Form]) -> None:
+    """Give up the trees, policy by policy: a large one that goes in one step holds up all other threads meanwhile."""
+    parts = [node for form in forms for node in form.fields.entries.values()]
+    pieces = [piece for node in parts if isinstance(node, Items) for piece in node.items]
+    forms.clear()
+    parts.clear()
+    while pieces:
+        pieces.pop()
 
 
 def _vocabulary(text: str, additions: Iterable[Form]) -> Vocabulary:
