@@ -123,7 +123,7 @@ class _Composer:
 
     def __init__(self, file: str, text: str) -> None:
         self.file = file
-        self.text = text
+        self.text = text.removeprefix("\ufeff")  # no mark counts it
         self.parser = _Loader(text)
         self.next: Callable[[], Any] = self.parser.get_event
         self.count = 0

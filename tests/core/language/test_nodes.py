@@ -108,6 +108,12 @@ def test_where_a_text_begins(text: str, expected: Location):
     assert value.content == expected
 
 
+@pytest.mark.parametrize("text", ["|-\n  x", "\n|-\n  x", "\ufeff\n|-\n  x", "\ufeff\ufeff\r|\n  x", "---\r\n|\r\n  x"])
+def test_where_a_text_begins_that_is_all_of_a_document(text: str):
+    (value,) = read_nodes(text, "f")
+    assert isinstance(value, Scalar) and value.content.column == 3
+
+
 def test_json_is_read_as_it_is():
     assert one('{\t"a": "\\ud83d\\ude00\\/\\\\ud83d", "b": [1, 2.5, null, true]}', "a.json") == {
         "a": "\U0001f600/\\ud83d",
