@@ -29,7 +29,6 @@ __all__ = [
 KINDS = MappingProxyType({kind.value: kind for kind in Kind})
 EMERGENCY = MappingProxyType({item.value: item for item in Emergency})
 _OBLIGE = Kind.OBLIGE  # Python 3.11 takes its time to find a member, and each policy is asked
-_OBLIGE = Kind.OBLIGE  # Python 3.11 takes its time to find a member, and each policy is asked
 _ON_MISSING = MappingProxyType({item.value: item for item in OnMissing})
 
 
