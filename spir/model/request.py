@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from spir.errors import RequestError
+from spir.model.swift import swift
 from spir.model.value import Value, freeze, thaw
 
 __all__ = ["EMPTY", "Action", "Entity", "Request"]
@@ -20,6 +21,7 @@ __all__ = ["EMPTY", "Action", "Entity", "Request"]
 EMPTY: Mapping[str, Value] = MappingProxyType({})
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Entity:
     """A subject or a resource: `type`, `id` ("" when it has none yet), `properties`."""
@@ -35,6 +37,7 @@ class Action:
     properties: Mapping[str, Value] = field(default_factory=lambda: EMPTY)
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Request:
     """`deferred` holds attribute paths or their prefixes: {"resource"}, {"resource.patient"}.

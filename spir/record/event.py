@@ -17,7 +17,8 @@ from enum import Enum
 from typing import Any
 
 from spir.model.decision import Decision
-from spir.model.request import Request
+from spir.model.request import EMPTY, Request
+from spir.model.swift import swift
 
 __all__ = ["AuditEvent", "EventKind", "Outcome"]
 
@@ -40,6 +41,7 @@ class Outcome(Enum):
     ERROR = "error"
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
     """`protocol`: dicom, hl7v2, fhir, pdp or spir. `operation`: an operation code, or the native verb."""
@@ -53,4 +55,4 @@ class AuditEvent:
     patients: tuple[str, ...] = ()
     decision: Decision | None = None
     request: Request | None = None
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
