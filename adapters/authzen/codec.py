@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from adapters.authzen import forms
 from spir.errors import RequestError
+from spir.model.value import MAX_DEPTH, freeze
 
 __all__ = ["JSON", "MSGPACK", "Codec", "decoded", "framed_evaluation", "spelled"]
 
@@ -34,38 +36,77 @@ class Codec:
         return b"\x81\xabevaluations\xdd%b%b" % (len(answers).to_bytes(4, "big"), b"".join(answers))
 
 
-JSON = Codec(b"j", "JSON", msgspec.json.Decoder, msgspec.json.Encoder().encode)
-MSGPACK = Codec(b"m", "msgpack", msgspec.msgpack.Decoder, msgspec.msgpack.Encoder().encode)
+def _opened(value: Any) -> dict[Any, Any]:
+    """What an encoder does not know itself: a map that cannot be written to."""
+    if isinstance(value, MappingProxyType):
+        return dict(value)
+    raise TypeError(f"`{type(value).__name__}` cannot be written")
 
-_DECODE: dict[tuple[bytes, type[Any]], Callable[[bytes], Any]] = {
-    (codec.tag, kind): codec.decoder(kind).decode
-    for codec in (JSON, MSGPACK)
-    for kind in (forms.Evaluation, forms.Several, forms.Item)
-} | {
-    (JSON.tag, kind): JSON.decoder(kind).decode
-    for kind in (forms.SubjectSearch, forms.ResourceSearch, forms.ActionSearch, forms.Planned, forms.Nothing)
+
+JSON = Codec(b"j", "JSON", msgspec.json.Decoder, msgspec.json.Encoder(enc_hook=_opened).encode)
+MSGPACK = Codec(b"m", "msgpack", msgspec.msgpack.Decoder, msgspec.msgpack.Encoder(enc_hook=_opened).encode)
+
+_Decode = Callable[[bytes], Any]
+
+
+def _both(codec: Codec, kind: Any) -> tuple[_Decode, _Decode]:
+    """How a form is read: with plain values, and, where that fails, with any."""
+    return codec.decoder(kind[forms.Plain]).decode, codec.decoder(kind[forms.Loose]).decode
+
+
+def _loosely(kind: Any) -> tuple[None, _Decode]:
+    return None, JSON.decoder(kind).decode
+
+
+_DECODE: dict[tuple[bytes, Any], tuple[_Decode | None, _Decode]] = {
+    (b"j", forms.Evaluation): _both(JSON, forms.Evaluation),
+    (b"j", forms.Item): _both(JSON, forms.Item),
+    (b"m", forms.Item): _both(MSGPACK, forms.Item),
+    (b"m", forms.Several): (None, MSGPACK.decoder(forms.Several).decode),
+    (b"j", forms.Several): _loosely(forms.Several),
+    (b"j", forms.SubjectSearch): _loosely(forms.SubjectSearch),
+    (b"j", forms.ResourceSearch): _loosely(forms.ResourceSearch),
+    (b"j", forms.ActionSearch): _loosely(forms.ActionSearch),
+    (b"j", forms.Planned): _loosely(forms.Planned),
+    (b"j", forms.Nothing): _loosely(forms.Nothing),
 }
-_FRAME = MSGPACK.decoder(forms.Frame).decode
+_FRAME = _both(MSGPACK, forms.Frame)
 
 
-def decoded(codec: Codec, kind: type[Any], body: bytes) -> Any:
-    """A body of this form. Raises RequestError."""
-    try:
-        found = _DECODE[codec.tag, kind](body)
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(error, codec.name) from error
+def decoded(codec: Codec, kind: Any, body: bytes) -> Any:
+    """A body of this form, its properties made of immutable values. Raises RequestError."""
+    plain, loose = _DECODE[codec.tag, kind]
+    found = None if plain is None else _attempted(plain, body)
+    settled = found is not None
+    if found is None:
+        try:
+            found = loose(body)
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(error, codec.name) from error
     if codec is JSON:
         _check_single(body, found)
+    if not settled:
+        _settle(found)
     return found
 
 
-def framed_evaluation(body: bytes) -> forms.Frame | None:
+def framed_evaluation(body: bytes) -> forms.Frame[Any] | None:
     """A msgpack map that is one evaluation: None for a greeting, for several, and for what is none."""
+    plain, loose = _FRAME
+    found: Any = _attempted(plain, body)
+    if found is None:
+        found = _attempted(loose, body)
+        if found is not None:
+            _settle(found)
+    return None if found is None or found.evaluations or found.bearer else found
+
+
+def _attempted(decode: _Decode, body: bytes) -> Any:
+    """None for what is not of the form: why, will be found out by somebody else."""
     try:
-        found: forms.Frame = _FRAME(body)
+        return decode(body)
     except (ValueError, RecursionError):
         return None
-    return None if found.evaluations or found.bearer else found
 
 
 def spelled(codec: Codec, data: Any) -> bytes:
@@ -74,6 +115,17 @@ def spelled(codec: Codec, data: Any) -> bytes:
         return codec.encode(data)
     except RecursionError as error:
         raise _unreadable(error, codec.name) from error
+
+
+def _settle(found: msgspec.Struct) -> None:
+    """Make immutable values of loose properties, in place. Raises RequestError for what no policy can use."""
+    for name in found.__struct_fields__:
+        given = getattr(found, name)
+        if isinstance(given, msgspec.Struct):
+            _settle(given)
+        elif isinstance(given, dict):
+            for key, item in given.items():
+                given[key] = freeze(item, MAX_DEPTH - 1)
 
 
 def _check_single(body: bytes, found: Any) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from adapters.authzen.answer import answer, failure
 from adapters.authzen.cache import DecisionCache
@@ -30,7 +32,7 @@ LONGEST_KEPT = 16 * 1024  # bytes of a question, and of an answer
 MOST_ANSWERS = 256
 
 
-class Evaluated(NamedTuple):
+class Evaluated(msgspec.Struct, frozen=True):
     """One answer. `body` as AuthZEN says it, `encoded` in the caller's codec; no request if it could not be read.
 
     `patients` and `operation`: of the request, for the audit trail.
@@ -60,7 +62,7 @@ class Deciding:
         self._known = (port.entities, port.resources)
         self._vocabulary = port.vocabulary
         self._names = fact_names(port.vocabulary)
-        self._answers: dict[tuple[int, bytes], tuple[Decision, dict[str, Any], bytes]] = {}
+        self._answers: dict[bytes, dict[int, tuple[Decision, dict[str, Any], bytes]]] = {}
         self._ground = Ground(port.entities, port.resources, port.snapshot, self._names, aliases)
 
     def evaluated(self, body: bytes, now: datetime) -> Evaluated:
@@ -115,16 +117,17 @@ class Deciding:
         if "obligations_supported" in request.context:
             body = answer(request, decision)
             return body, codec.encode(body)
-        held = self._answers.get((id(decision), codec.tag))
+        answers = self._answers.setdefault(codec.tag, {})
+        held = answers.get(id(decision))
         if held is not None and held[0] is decision:
             return held[1], held[2]
         body = answer(request, decision)
         encoded = codec.encode(body)
         if len(encoded) <= LONGEST_KEPT:
-            if len(self._answers) >= MOST_ANSWERS:
-                self._answers.clear()
+            if len(answers) >= MOST_ANSWERS:
+                answers.clear()
             # INVARIANT: the decision is held here, so no other one can have its id.
-            self._answers[id(decision), codec.tag] = (decision, body, encoded)
+            answers[id(decision)] = (decision, body, encoded)
         return body, encoded
 
     def _item(self, batch: Batch, item: bytes, asked: bytes, now: datetime) -> Evaluated:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from adapters.authzen.deciding import BAD_REQUEST, Evaluated
 from spir.engine.attributes import patient_id
@@ -24,7 +26,7 @@ DECIDED, PERMITTED, DENIED = EventKind.DECISION, Outcome.SUCCESS, Outcome.REFUSE
 UNREAD = "unread"  # in the place of an operation: what was asked could not be read
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True):
     """One call as the trail sees it. `trace`: the W3C trace id, 32 hexadecimal digits."""
 
     service: str
@@ -47,24 +49,17 @@ def evaluated(call: Call, several: Iterable[Evaluated], now: datetime) -> list[R
     """Decisions were asked for and given; or a request could not be read."""
     detail = call.detail()
     return [
-        refused(call, UNREAD, BAD_REQUEST, now)
-        if done.request is None
-        else Record(
-            AuditEvent(
-                now,
-                DECIDED,
-                PROTOCOL,
-                done.operation,
-                done.request.subject.id,
-                PERMITTED if done.permitted else DENIED,
-                done.patients,
-                done.decision,
-                done.request,
-                detail,
-            )
-        )
+        refused(call, UNREAD, BAD_REQUEST, now) if done.request is None else _given(done, done.request, detail, now)
         for done in several
     ]
+
+
+def _given(done: Evaluated, request: Request, detail: Mapping[str, Any], now: datetime) -> Record:
+    outcome = PERMITTED if done.permitted else DENIED
+    subject, patients, decision = request.subject.id, done.patients, done.decision
+    return Record(
+        AuditEvent(now, DECIDED, PROTOCOL, done.operation, subject, outcome, patients, decision, request, detail)
+    )
 
 
 def told(call: Call, request: Request, decision: Decision, now: datetime) -> Record:

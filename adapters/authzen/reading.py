@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from adapters.authzen import forms
 from adapters.authzen.codec import JSON, MSGPACK, Codec, decoded, framed_evaluation, spelled
 from spir.errors import RequestError
 from spir.model.request import EMPTY, Action, Entity, Request
-from spir.model.value import MAX_DEPTH, Value, freeze
+from spir.model.value import Value
 
 __all__ = [
     "Batch",
@@ -34,9 +33,6 @@ __all__ = [
 
 NOTHING: frozenset[str] = frozenset()
 
-# What has something inside; a msgpack extension is for `freeze` to refuse.
-_DEEP = frozenset((dict, list, msgspec.msgpack.Ext))
-
 T = TypeVar("T")
 
 
@@ -50,7 +46,7 @@ class Defaults:
     Entities and their properties are made once for all items; None where a default is not whole.
     """
 
-    parts: forms.Item
+    parts: forms.Item[Any]
     subject: Entity | None
     action: Action | None
     resource: Entity | None
@@ -58,7 +54,7 @@ class Defaults:
     deferred: frozenset[str]
 
     @classmethod
-    def of(cls, parts: forms.Item) -> Defaults:
+    def of(cls, parts: forms.Item[Any]) -> Defaults:
         return cls(
             parts,
             _whole(lambda: _subject(_party(parts.subject, UNSET))),
@@ -68,7 +64,7 @@ class Defaults:
             NOTHING if parts.deferred is UNSET else frozenset(parts.deferred),
         )
 
-    def completed(self, item: forms.Item) -> Request:
+    def completed(self, item: forms.Item[Any]) -> Request:
         """Raises RequestError for an item that is not whole even so."""
         subject, action, resource, parts = self.subject, self.action, self.resource, self.parts
         if subject is None or item.subject is not UNSET:
@@ -95,7 +91,7 @@ class Batch:
 
     def read(self, item: bytes) -> Request:
         """Raises RequestError: the error of this item alone."""
-        found: forms.Item = decoded(self.codec, forms.Item, item)
+        found: forms.Item[Any] = decoded(self.codec, forms.Item, item)
         return self.defaults.completed(found)
 
 
@@ -161,7 +157,8 @@ def plan(body: bytes) -> Request:
     found: forms.Planned = decoded(JSON, forms.Planned, body)
     resource = forms.Party(found.resource.type, found.resource.id, found.resource.properties)
     paths = [*found.deferred, *found.unknown] or ["resource"]
-    return _request(forms.Evaluation(found.subject, found.action, resource, found.context, paths))
+    given = forms.Evaluation[forms.Loose](found.subject, found.action, resource, found.context, paths)
+    return _request(given)
 
 
 def nothing(body: bytes) -> None:
@@ -187,7 +184,7 @@ def _whole(make: Callable[[], T]) -> T | None:
         return None
 
 
-def _party(given: forms.PartParty | UnsetType, default: forms.PartParty | UnsetType) -> Entity:
+def _party(given: forms.PartParty[Any] | UnsetType, default: forms.PartParty[Any] | UnsetType) -> Entity:
     """The item's own, or the default if it has none. Raises RequestError for one that is not whole."""
     if given is UNSET:
         given = default
@@ -203,7 +200,7 @@ def _party(given: forms.PartParty | UnsetType, default: forms.PartParty | UnsetT
     return Entity(kind, id, _properties(given.properties))
 
 
-def _action(given: forms.PartAction | UnsetType, default: forms.PartAction | UnsetType) -> Action:
+def _action(given: forms.PartAction[Any] | UnsetType, default: forms.PartAction[Any] | UnsetType) -> Action:
     """The same for actions."""
     if given is UNSET:
         given = default
@@ -221,7 +218,7 @@ def _lacking(what: str) -> RequestError:
     return RequestError(f"this is no request: it lacks {what}")
 
 
-def _request(found: forms.Evaluation) -> Request:
+def _request(found: forms.Evaluation[Any]) -> Request:
     subject, action, resource = found.subject, found.action, found.resource
     return Request(
         _subject(Entity(subject.type, subject.id, _properties(subject.properties))),
@@ -242,25 +239,6 @@ def _typed(given: forms.Typed) -> Entity:
     return Entity(given.type, "", _properties(given.properties))
 
 
-def _properties(given: forms.Properties) -> Mapping[str, Value]:
-    """A decoder's own map, which nobody else holds: it is not copied, but what lies inside is made immutable."""
-    if not given:
-        return EMPTY
-    for name, item in given.items():
-        if item.__class__ in _DEEP:
-            given[name] = _inside(item, MAX_DEPTH - 1)
-    return MappingProxyType(given)
-
-
-def _inside(item: Any, depth: int) -> Value:
-    """`freeze`, for what a decoder made. Raises RequestError."""
-    if item.__class__ is dict and depth > 0:
-        for name, inner in item.items():
-            if inner.__class__ in _DEEP:
-                item[name] = _inside(inner, depth - 1)
-            if name.__class__ is not str:
-                raise RequestError("keys of a map must be text")
-        return MappingProxyType(item)
-    if item.__class__ is list and depth > 0:
-        return tuple([_inside(inner, depth - 1) if inner.__class__ in _DEEP else inner for inner in item])
-    return freeze(item, depth)
+def _properties(given: forms.Loose) -> Mapping[str, Value]:
+    """A decoder's own map, which nobody else holds: it is not copied. What lies inside is immutable already."""
+    return MappingProxyType(given) if given else EMPTY

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 import pytest
@@ -271,3 +273,30 @@ def test_any_msgpack_is_read_or_refused(data):
     except OverflowError:  # integers that msgpack does not have
         return
     survives(frame, packed)
+
+
+# -- plain values ------------------------------------------------------------------------------
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
+)
+VALUES = st.recursive(
+    SCALARS, lambda i: st.lists(i, max_size=3) | st.dictionaries(st.text(max_size=5), i, max_size=3), max_leaves=6
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), VALUES, max_size=4))
+def test_values_are_those_of_the_core_however_plain_they_are(properties):
+    """Text, numbers and short lists become immutable in the decoder, everything else afterwards."""
+    given = {**WHOLE, "context": properties}
+    expected = Request.from_json(json.loads(json.dumps(given)))
+    said = [evaluation(json.dumps(given).encode()), *read_all(batch(body(evaluations=[{"context": properties}])))]
+    assert [typed(request.context) for request in said] == [typed(expected.context)] * 2
+    assert all(isinstance(request.context, MappingProxyType) for request in said)
+
+
+def typed(value):
+    """A value with the types of all that is in it; which kind of map does not matter."""
+    if isinstance(value, Mapping):
+        return {name: typed(inner) for name, inner in value.items()}
+    return (type(value), [typed(inner) for inner in value]) if isinstance(value, tuple) else (type(value), value)
