@@ -8,11 +8,14 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
+import msgspec
+
 from adapters.authzen.answer import Refused
+from adapters.authzen.gate import Shown
 from adapters.web.guarded import CERTIFICATE, UNIX
 from spir.exchange import Credentials
 
-__all__ = ["Arrived", "Receive", "Reply", "Scope", "Send", "head", "quick_head"]
+__all__ = ["Arrived", "Ids", "Receive", "Reply", "Scope", "Send", "credentials_of", "head", "quick_head"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -38,8 +41,25 @@ class Reply(NamedTuple):
     type: bytes = JSON_TYPE
 
 
+class Ids(msgspec.Struct, frozen=True):
+    """The W3C trace id and our span in it, in hexadecimal digits, and what is echoed as X-Request-ID."""
+
+    trace: str
+    span: str
+    request: bytes
+
+    @classmethod
+    def of(cls, traceparent: bytes | None, request_id: bytes | None, numbers: random.Random) -> Ids:
+        """Those that a call brings, if sound, else ours. `numbers` are not secret: they tell calls apart."""
+        fresh = f"{numbers.getrandbits(192) | 1 << 64 | 1:048x}"  # neither id may be zero
+        found = _TRACE.fullmatch(traceparent) if traceparent else None
+        trace = found[1].decode() if found else fresh[:32]
+        sound = request_id and _ECHOED.fullmatch(request_id)
+        return cls(trace, fresh[32:], request_id if request_id and sound else trace.encode())
+
+
 class Arrived:
-    """One request, with ids of ours where it brings none. `numbers` are not secret: they tell calls apart."""
+    """One request, with ids of ours where it brings none."""
 
     __slots__ = (
         "_receive",
@@ -47,11 +67,9 @@ class Arrived:
         "address",
         "certificate",
         "headers",
+        "ids",
         "method",
         "path",
-        "request_id",
-        "span",
-        "trace",
     )
 
     def __init__(
@@ -69,13 +87,7 @@ class Arrived:
         self.method, self.path, self.address, self.certificate = method, path, address, certificate
         self.headers = dict(headers)
         self._unix = unix
-        given = self.headers.get(b"traceparent")
-        found = _TRACE.fullmatch(given) if given else None
-        fresh = f"{numbers.getrandbits(192) | 1 << 64 | 1:048x}"  # neither id may be zero
-        self.trace: str = found[1].decode() if found else fresh[:32]
-        self.span: str = fresh[32:]
-        named = self.headers.get(b"x-request-id")
-        self.request_id: bytes = named if named and _ECHOED.fullmatch(named) else self.trace.encode()
+        self.ids = Ids.of(self.headers.get(b"traceparent"), self.headers.get(b"x-request-id"), numbers)
         self._receive = receive or _nothing
 
     @classmethod
@@ -94,15 +106,12 @@ class Arrived:
         return self._unix
 
     @property
-    def shown(self) -> tuple[bytes, bytes, str]:
+    def shown(self) -> Shown:
         """What the caller shows of itself, as it came: the same for the same credentials."""
         return self.headers.get(b"authorization", b""), self.certificate, self.address
 
     def credentials(self) -> Credentials:
-        bearer = _BEARER.fullmatch(self.headers.get(b"authorization", b""))
-        return Credentials(
-            "pdp", self.address, bearer=bearer[1].decode() if bearer else "", certificate=self.certificate
-        )
+        return credentials_of(self.shown)
 
     def check(self, headers: list[tuple[bytes, bytes]]) -> None:
         """Refuse what is ambiguous. Raises Refused (400)."""
@@ -110,7 +119,7 @@ class Arrived:
             names = [name for name, _ in headers if name in _ONCE]
             if len(names) != len(set(names)):
                 raise Refused(400, "a header that means something stands there twice")
-        if b"x-request-id" in self.headers and self.request_id is not self.headers[b"x-request-id"]:
+        if b"x-request-id" in self.headers and self.ids.request is not self.headers[b"x-request-id"]:
             raise Refused(400, "the X-Request-ID cannot be echoed", hint="send at most 256 printable characters")
 
     def check_type(self) -> None:
@@ -139,24 +148,30 @@ class Arrived:
         return whole
 
 
+def credentials_of(shown: Shown) -> Credentials:
+    authorization, certificate, address = shown
+    bearer = _BEARER.fullmatch(authorization)
+    return Credentials("pdp", address, bearer=bearer[1].decode() if bearer else "", certificate=certificate)
+
+
 def head(reply: Reply, arrived: Arrived, bundle: str) -> list[tuple[bytes, bytes]]:
     """The headers of an answer; every answer has the same ones."""
     return [
         (b"content-type", reply.type),
         (b"content-length", b"%d" % len(reply.body)),
-        (b"x-request-id", arrived.request_id),
+        (b"x-request-id", arrived.ids.request),
         (b"x-policy-version", (reply.bundle or bundle).encode()),
-        (b"traceparent", f"00-{arrived.trace}-{arrived.span}-01".encode()),
+        (b"traceparent", f"00-{arrived.ids.trace}-{arrived.ids.span}-01".encode()),
         *reply.headers,
     ]
 
 
-def quick_head(size: int, arrived: Arrived, bundle: str) -> bytes:
+def quick_head(size: int, ids: Ids, bundle: str) -> bytes:
     """The status line and headers of an answer with a decision, as they are written: those of `head`."""
     return (
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
         b"x-request-id: %b\r\nx-policy-version: %b\r\ntraceparent: 00-%b-%b-01\r\n"
-    ) % (size, arrived.request_id, bundle.encode(), arrived.trace.encode(), arrived.span.encode())
+    ) % (size, ids.request, bundle.encode(), ids.trace.encode(), ids.span.encode())
 
 
 async def _nothing() -> dict[str, Any]:

@@ -16,8 +16,9 @@ from functools import partial
 from http import HTTPStatus
 
 from adapters.authzen import events
-from adapters.authzen.call import Arrived, Reply, head, quick_head
+from adapters.authzen.call import Arrived, Ids, Reply, credentials_of, head, quick_head
 from adapters.authzen.deciding import Deciding, Evaluated
+from adapters.authzen.gate import Gate
 from adapters.authzen.operations import Operation
 from adapters.authzen.port import PdpPort
 from adapters.authzen.recorder import Recorder
@@ -33,16 +34,16 @@ LONGEST = 32 * 1024  # bytes of an evaluation
 MOST_TOGETHER = 32  # that are decided before others go first
 
 _Arrival = tuple[Exchange, str, bytes, float]
-_Decided = tuple[Exchange, Arrived, Evaluated, float]
+_Decided = tuple[_Arrival, Ids, Evaluated]
 
 
 @dataclass(frozen=True)
 class Quickly:
-    """`admitted` and `refused` are the service's own."""
+    """`refused` is the service's own."""
 
     operation: Operation
     services: PdpPort
-    admitted: Callable[[Arrived, Operation], tuple[events.Call, datetime]]
+    gate: Gate
     refused: Callable[[Arrived, Operation, Exception], Awaitable[Reply]]
     deciding: Deciding
     recorder: Recorder
@@ -61,24 +62,36 @@ class Quickly:
 
     def _decide(self) -> None:
         some, self.arrived[:MOST_TOGETHER] = self.arrived[:MOST_TOGETHER], []
+        now = self.services.now()
         decided: list[_Decided] = []
         records: list[Record] = []
-        for exchange, address, certificate, started in some:
-            arrived = Arrived("POST", exchange.path, exchange.headers, address, certificate, self.numbers)
+        for arrival in some:
             try:
-                arrived.check(exchange.headers)
-                arrived.check_type()
-                call, now = self.admitted(arrived, self.operation)
+                ids, caller = self._admitted(arrival, now)
+                exchange, address, _, _ = arrival
                 done = self.deciding.evaluated(exchange.body, now)
-                records += events.evaluated(call, (done,), now)
+                records += events.evaluated(events.Call(self.operation.id, caller, address, ids.trace), (done,), now)
             except Exception as error:
-                self._refuse(exchange, arrived, started, error)
+                self._refuse(arrival, error)
                 continue
-            decided.append((exchange, arrived, done, started))
+            decided.append((arrival, ids, done))
         if self.arrived:
             asyncio.get_running_loop().call_soon(self._decide)
         if decided:
             self._record(records, decided)
+
+    def _admitted(self, arrival: _Arrival, now: datetime) -> tuple[Ids, str]:
+        """The ids of a call, and its caller, who may make it. Raises what the ordinary way raises."""
+        exchange, address, certificate, _ = arrival
+        own, authorization = exchange.own, exchange.head.known
+        ids = Ids.of(own.get(b"traceparent"), own.get(b"x-request-id"), self.numbers)
+        if authorization is None or own.get(b"x-request-id", ids.request) is not ids.request:
+            arrived = self._arrived(arrival)
+            arrived.check(exchange.headers)
+            arrived.check_type()
+            exchange.head.known = authorization = arrived.headers.get(b"authorization", b"")
+        shown = (authorization, certificate, address)
+        return ids, self.gate.admit(shown, partial(credentials_of, shown), self.operation.permission, now).id
 
     def _record(self, records: list[Record], decided: list[_Decided]) -> None:
         try:
@@ -88,21 +101,28 @@ class Quickly:
 
     def _recorded(self, decided: list[_Decided], problem: str) -> None:
         """INVARIANT: no decision is answered that is not recorded."""
-        for exchange, arrived, done, started in decided:
+        for arrival, ids, done in decided:
             if problem:
-                self._refuse(exchange, arrived, started, Unavailable("not recorded", hint=problem))
+                self._refuse(arrival, Unavailable("not recorded", hint=problem))
                 continue
+            exchange, _, _, started = arrival
             self.tally.over_http(done)
             bundle = done.decision.bundle if done.decision else ""
-            exchange.reply(quick_head(len(done.encoded), arrived, bundle), done.encoded)
+            exchange.reply(quick_head(len(done.encoded), ids, bundle), done.encoded)
             self.tally.served(self.operation.id, 200, time.perf_counter() - started)
 
-    def _refuse(self, exchange: Exchange, arrived: Arrived, started: float, error: Exception) -> None:
-        task = asyncio.create_task(self._refused(exchange, arrived, started, error))
+    def _arrived(self, arrival: _Arrival) -> Arrived:
+        exchange, address, certificate, _ = arrival
+        return Arrived("POST", exchange.path, exchange.headers, address, certificate, self.numbers)
+
+    def _refuse(self, arrival: _Arrival, error: Exception) -> None:
+        task = asyncio.create_task(self._refused(arrival, error))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _refused(self, exchange: Exchange, arrived: Arrived, started: float, error: Exception) -> None:
+    async def _refused(self, arrival: _Arrival, error: Exception) -> None:
+        exchange, _, _, started = arrival
+        arrived = self._arrived(arrival)
         reply = await self.refused(arrived, self.operation, error)
         lines = [b"%b: %b\r\n" % line for line in head(reply, arrived, self.services.bundle)]
         phrase = HTTPStatus(reply.status).phrase.encode()

@@ -99,7 +99,7 @@ class Pdp:
         quickly = Quickly(
             evaluation,
             services,
-            self._admitted,
+            self._gate,
             self._refused,
             self._deciding,
             self._recorder,
@@ -280,7 +280,7 @@ class Pdp:
         """The call of somebody who may make it. Raises Unauthenticated, Forbidden."""
         now = self.services.now()
         caller = self._gate.admit(arrived.shown, arrived.credentials, operation.permission, now)
-        return events.Call(operation.id, caller.id, arrived.address, arrived.trace), now
+        return events.Call(operation.id, caller.id, arrived.address, arrived.ids.trace), now
 
     def _unknown(self, arrived: Arrived) -> Refused:
         allowed = sorted(method for method, path in self._routes if path == arrived.path)
@@ -293,16 +293,16 @@ class Pdp:
         said = refusal_of(error)
         if said.status == 500:
             # A defect: its text could quote what was asked, so only its kind and place are logged.
-            log.error("call %s failed: %s in %s", arrived.trace, type(error).__name__, place_of(error))
+            log.error("call %s failed: %s in %s", arrived.ids.trace, type(error).__name__, place_of(error))
         peer = error.caller.id if isinstance(error, Forbidden) else ""
         gate = (error.request, error.decision) if isinstance(error, Forbidden) else None
         id, permission = (operation.id, operation.permission) if operation else ("unknown", "")
-        call = events.Call(id, peer, arrived.address, arrived.trace)
+        call = events.Call(id, peer, arrived.address, arrived.ids.trace)
         record = events.refused(call, permission or id, said.status, self.services.now(), gate)
         try:
             await self._recorder.record((record,))
         except Unavailable as problem:
-            log.error("call %s cannot be recorded: %s", arrived.trace, problem)
+            log.error("call %s cannot be recorded: %s", arrived.ids.trace, problem)
             said = Refused(503, "the decision cannot be recorded", hint="try again later")
         return Reply(said.status, JSON.encode(refusal(said.status, said.message, said.hint)), headers=said.headers)
 

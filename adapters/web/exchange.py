@@ -7,9 +7,13 @@ over as it stands, and its answer is written as it is.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import msgspec
+
+from adapters.web.heads import Head, Pairs
 
 __all__ = ["Exchange", "Quick"]
 
@@ -21,50 +25,52 @@ class _Nobody:
         """Nobody waits."""
 
 
-class Exchange:
-    """One request and its answer. What uvicorn's protocol looks at in a cycle of its own is here, too."""
+class Connection(Protocol):
+    """What an exchange needs of the connection that it came on."""
 
-    __slots__ = (
-        "_default",
-        "_over",
-        "_transport",
-        "body",
-        "disconnected",
-        "headers",
-        "keep_alive",
-        "path",
-        "response_complete",
-    )
+    def send(self, data: bytes, last: bool) -> None:
+        """Write an answer whole; close after the `last`."""
+        ...
 
-    message_event = _Nobody()
-    more_body = False
+    @property
+    def server_lines(self) -> bytes:
+        """Headers of the server's own: the date."""
+        ...
 
-    def __init__(
-        self,
-        path: str,
-        headers: list[tuple[bytes, bytes]],
-        body: bytes,
-        keep_alive: bool,
-        default: list[tuple[bytes, bytes]],
-        transport: asyncio.WriteTransport,
-        over: Callable[[], None],
-    ) -> None:
-        self.path, self.headers, self.body, self.keep_alive = path, headers, body, keep_alive
-        self.disconnected = self.response_complete = False
-        self._default, self._transport, self._over = default, transport, over
+
+class Exchange(msgspec.Struct, eq=False):
+    """One request and its answer. What uvicorn's protocol looks at in a cycle of its own is here, too.
+
+    `head` and `own`: the lines that it has in common with other requests, and its own.
+    """
+
+    connection: Connection
+    head: Head
+    own: Mapping[bytes, bytes]
+    body: bytes
+    keep_alive: bool
+    disconnected: bool = False
+    response_complete: bool = False
+
+    message_event: ClassVar[_Nobody] = _Nobody()
+    more_body: ClassVar[bool] = False
+
+    @property
+    def path(self) -> str:
+        return self.head.path
+
+    @property
+    def headers(self) -> Pairs:
+        """All lines, their names in lower case."""
+        return [*self.head.headers, *self.own.items()]
 
     def reply(self, head: bytes, body: bytes) -> None:
         """Send the answer. `head`: status line and headers, each with its line end."""
         if self.disconnected or self.response_complete:
             return
         self.response_complete = True
-        more = b"".join([b"%b: %b\r\n" % line for line in self._default])  # the server's own: the date
-        if not self.keep_alive:
-            more += b"connection: close\r\n"
-        self._transport.write(b"%b%b\r\n%b" % (head, more, body))
-        if not self.keep_alive:
-            self._transport.close()
-        self._over()
+        more = b"" if self.keep_alive else b"connection: close\r\n"
+        self.connection.send(b"%b%b%b\r\n%b" % (head, self.connection.server_lines, more, body), not self.keep_alive)
 
 
 @dataclass(frozen=True, slots=True)

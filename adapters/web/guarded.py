@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from adapters.web.bounds import Bounds
 from adapters.web.exchange import Exchange, Quick
+from adapters.web.heads import Found, Head, Heads, Pairs, parted
 from adapters.web.one_write import OneWrite
 
 __all__ = ["CERTIFICATE", "UNIX", "GuardedProtocol", "Plain"]
@@ -33,11 +34,13 @@ _DIGITS = 7  # of a length of a body that is looked at
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """`plain`, `bounds` and `quick` are set by the server that uses it."""
+    """`plain`, `bounds`, `quick` and `heads` are set by the server that uses it."""
 
     plain: ClassVar[Plain]
     bounds: ClassVar[Bounds]
     quick: ClassVar[Quick | None]
+    heads: ClassVar[Heads]
+    _dated: ClassVar[tuple[Pairs, bytes]] = ([], b"")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -53,10 +56,28 @@ class GuardedProtocol(HttpToolsProtocol):
         self._since: float | None = self.loop.time()
         self._idle: float | None = None
         self._stalled: tuple[float, int] | None = None  # since when, and what waited then
+        # INVARIANT: at rest the parser has read nothing but whole requests of the plain kind.
+        self._at_rest = True
+        self._begun = 0
+        self._exchange: Exchange | None = None  # the last that was answered quickly
         if len(self.connections) > self.bounds.connections:
             self._refuse(503)
 
     def data_received(self, data: bytes) -> None:
+        if not self._at_rest or self.quick is None or not data.startswith(b"POST "):
+            self._parse(data)
+            return
+        end = data.find(b"\r\n\r\n") + 4
+        found = self.heads.find(data, end)
+        if found is not None and self._known(found, data[end:]):
+            return
+        self._begun, self._exchange = 0, None
+        self._parse(data)
+        exchange = self._exchange
+        if exchange is not None and self._begun == 1 and self._at_rest and len(exchange.body) == len(data) - end:
+            self.heads.learn(data, end, exchange.head, exchange.own)
+
+    def _parse(self, data: bytes) -> None:
         self._head += len(data)
         super().data_received(data)
         # the parser gathers a header until it is complete, however long it is
@@ -66,6 +87,8 @@ class GuardedProtocol(HttpToolsProtocol):
     # -- what the parser finds -----------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        self._at_rest = False
+        self._begun += 1
         self.url, self.headers, self.expect_100_continue = b"", [], False
         self._in_head = True
         self._head = 0
@@ -113,7 +136,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """As uvicorn does, but for its timer: the clock that watches all connections sees who is idle."""
         self._one_write.flush()
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self._one_write.direct.is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
@@ -128,7 +151,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Nothing else is under way here, and it is of the plain kind."""
         if self.url not in quick.paths or self.parser.get_method() != b"POST" or self.expect_100_continue:
             return False
-        if not (self.cycle is None or self.cycle.response_complete) or self.flow.write_paused:
+        if not self._is_free():
             return False
         lengths = [value for name, value in self.headers if name == b"content-length"]
         if len(lengths) != 1 or len(lengths[0]) > _DIGITS or not lengths[0].isdigit():
@@ -136,19 +159,35 @@ class GuardedProtocol(HttpToolsProtocol):
         plain = self.parser.get_http_version() == "1.1" and not self.parser.should_upgrade()
         return plain and int(lengths[0]) <= quick.longest
 
-    def _answered(self, body: bytes) -> bool:
-        """Whether the application has taken it. A defect there is met again, and told, on the ordinary way."""
+    def _is_free(self) -> bool:
+        return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
+
+    def _known(self, found: Found, body: bytes) -> bool:
+        """Whether a request whose head was read before has been taken by the application."""
         quick = self.quick
         assert quick is not None
-        exchange = Exchange(
-            self.url.decode("ascii"),
-            self.headers,
-            body,
-            self.parser.should_keep_alive(),
-            self.server_state.default_headers,
-            self._one_write.direct,
-            self.on_response_complete,
-        )
+        if len(body) != found.length or found.length > quick.longest:
+            return False
+        if not self._is_free() or self._one_write.direct.is_closing():
+            return False
+        self._since = self._idle = None
+        return self._taken(quick, Exchange(self, found.head, found.own, body, True))
+
+    def _answered(self, body: bytes) -> bool:
+        quick, parts = self.quick, parted(self.headers)
+        assert quick is not None
+        if parts is None:
+            return False
+        common, own = parts
+        keep_alive = self.parser.should_keep_alive()
+        exchange = Exchange(self, Head(self.url.decode("ascii"), common), own, body, keep_alive)
+        if not self._taken(quick, exchange):
+            return False
+        self._at_rest, self._exchange = keep_alive, exchange
+        return True
+
+    def _taken(self, quick: Quick, exchange: Exchange) -> bool:
+        """Whether the application takes it. A defect there is met again, and told, on the ordinary way."""
         before, self.cycle = self.cycle, exchange  # type: ignore[assignment]
         try:
             taken = quick.answer(exchange, self._address, self._certificate)
@@ -157,6 +196,20 @@ class GuardedProtocol(HttpToolsProtocol):
         if not taken:
             self.cycle = before
         return taken
+
+    def send(self, data: bytes, last: bool) -> None:
+        """An answer to an exchange."""
+        self._one_write.direct.write(data)
+        if last:
+            self._one_write.direct.close()
+        self.on_response_complete()
+
+    @property
+    def server_lines(self) -> bytes:
+        lines = self.server_state.default_headers
+        if lines is not self._dated[0]:  # once a second
+            type(self)._dated = (lines, b"".join([b"%b: %b\r\n" % line for line in lines]))
+        return self._dated[1]
 
     # -- clients that do not play along --------------------------------------------------------
 

@@ -20,6 +20,7 @@ import uvicorn
 from adapters.web.bounds import Bounds
 from adapters.web.exchange import Quick
 from adapters.web.guarded import CERTIFICATE, UNIX, GuardedProtocol, Plain
+from adapters.web.heads import Heads
 
 __all__ = ["HttpServer", "bind_unix"]
 
@@ -40,7 +41,7 @@ class HttpServer:
         quick: Quick | None = None,
     ) -> None:
         self._app, self._tls, self._bounds = app, tls, bounds
-        members = {"plain": staticmethod(plain), "bounds": bounds, "quick": quick}
+        members = {"plain": staticmethod(plain), "bounds": bounds, "quick": quick, "heads": Heads()}
         self._protocol = type("Guarded", (GuardedProtocol,), members)
         self._socket: socket.socket | None = None
         self._path = ""
