@@ -17,7 +17,7 @@ from adapters.authzen import forms
 from spir.errors import RequestError
 from spir.model.value import MAX_DEPTH, freeze
 
-__all__ = ["JSON", "MSGPACK", "Codec", "decoded", "framed_evaluation", "spelled"]
+__all__ = ["JSON", "MSGPACK", "Codec", "decoded", "framed_evaluation", "plain_items", "spelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ _DECODE: dict[tuple[bytes, Any], tuple[_Decode | None, _Decode]] = {
     (b"j", forms.Nothing): _loosely(forms.Nothing),
 }
 _FRAME = _both(MSGPACK, forms.Frame)
+_WHOLE: dict[bytes, _Decode] = {codec.tag: codec.decoder(forms.Whole).decode for codec in (JSON, MSGPACK)}
 
 
 def decoded(codec: Codec, kind: Any, body: bytes) -> Any:
@@ -101,6 +102,14 @@ def framed_evaluation(body: bytes) -> forms.Frame[Any] | None:
     return None if found is None or found.evaluations or found.bearer else found
 
 
+def plain_items(codec: Codec, body: bytes) -> list[forms.Item[Any]] | None:
+    """All items of a batch at once; None where one is not plain, or unsound: then they are to be read one by one."""
+    found: forms.Whole | None = _attempted(_WHOLE[codec.tag], body)
+    if found is None or (codec is JSON and not _is_single(body, found)):
+        return None
+    return found.evaluations
+
+
 def _attempted(decode: _Decode, body: bytes) -> Any:
     """None for what is not of the form: why, will be found out by somebody else."""
     try:
@@ -129,16 +138,21 @@ def _settle(found: msgspec.Struct) -> None:
 
 
 def _check_single(body: bytes, found: Any) -> None:
-    """Raises RequestError where a member stands twice: whoever reads it elsewhere might take the other one.
-
-    Written anew, what was read has a colon for each of its members and those inside of texts; a body has more of them
-    only if it has more members, unless a text has one escaped (U+003A). Such bodies are looked through.
-    """
+    """Raises RequestError where a member stands twice: whoever reads it elsewhere might take the other one."""
     try:
-        if b"\\u003" in body or body.count(b":") != JSON.encode(found).count(b":"):
+        if not _is_single(body, found):
             json.loads(body, object_pairs_hook=_single)
     except (ValueError, RecursionError) as error:
         raise _unreadable(error, JSON.name) from error
+
+
+def _is_single(body: bytes, found: Any) -> bool:
+    """Whether no member stands twice, for sure.
+
+    Written anew, what was read has a colon for each of its members and those inside of texts; a body has more of them
+    only if it has more members, unless a text has one escaped (U+003A). Such bodies must be looked through.
+    """
+    return b"\\u003" not in body and body.count(b":") == JSON.encode(found).count(b":")
 
 
 def _single(pairs: list[tuple[str, Any]]) -> None:

@@ -19,7 +19,7 @@ from adapters.authzen.cache import DecisionCache
 from adapters.authzen.codec import JSON, Codec
 from adapters.authzen.ground import Ground, fact_names
 from adapters.authzen.port import PdpPort
-from adapters.authzen.reading import Batch, evaluation
+from adapters.authzen.reading import Asked, Batch, evaluation
 from spir.engine.attributes import patient_id
 from spir.errors import RequestError
 from spir.model.decision import Decision
@@ -130,10 +130,10 @@ class Deciding:
             answers[id(decision)] = (decision, body, encoded)
         return body, encoded
 
-    def _item(self, batch: Batch, item: bytes, asked: bytes, now: datetime) -> Evaluated:
+    def _item(self, batch: Batch, item: Asked, asked: bytes, now: datetime) -> Evaluated:
         """`asked`: the digest of the defaults."""
         codec = batch.codec
-        key = sha256(asked + item).digest() + b"i" + codec.tag if len(item) <= LONGEST_KEPT else b""
+        key = sha256(asked + item.raw).digest() + b"i" + codec.tag if len(item.raw) <= LONGEST_KEPT else b""
         try:
             return self.remembered(key, now) or self.decide(batch.read(item), codec, now, key)
         except RequestError as error:

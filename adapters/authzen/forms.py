@@ -28,6 +28,7 @@ __all__ = [
     "Several",
     "SubjectSearch",
     "Typed",
+    "Whole",
 ]
 
 MAX_BATCH = 1000
@@ -109,6 +110,12 @@ class Several(Item[Loose]):
     evaluations: Annotated[list[msgspec.Raw], Meta(max_length=MAX_BATCH)] = []
     options: Options = Options()
     bearer: str = ""
+
+
+class Whole(Several):
+    """Several whose items are all plain."""
+
+    evaluations: Annotated[list[Item[Plain]], Meta(max_length=MAX_BATCH)] = []  # type: ignore[assignment]
 
 
 class Typed(Form):

@@ -1,4 +1,4 @@
-"""SHELL: one evaluation, answered without a task: what is asked most often, and nothing else.
+"""SHELL: evaluations, one or a few, answered without a task: what is asked most often, and nothing else.
 
 The answer is the one that the service gives on the ordinary way, after the same
 record; so is a refusal.
@@ -9,39 +9,59 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
-from adapters.authzen import events
+import msgspec
+
+from adapters.authzen import events, reading
 from adapters.authzen.call import Arrived, Ids, Reply, credentials_of, head, quick_head
+from adapters.authzen.codec import JSON
 from adapters.authzen.deciding import Deciding, Evaluated
 from adapters.authzen.gate import Gate
 from adapters.authzen.operations import Operation
+from adapters.authzen.pace import TURN, drawn
 from adapters.authzen.port import PdpPort
+from adapters.authzen.reading import Batch
 from adapters.authzen.recorder import Recorder
 from adapters.authzen.tally import Tally
 from adapters.web.exchange import Exchange
 from spir.errors import SpirError, Unavailable
 from spir.exchange import Record
+from spir.model.request import Request
 
 __all__ = ["LONGEST", "Quickly"]
 
-LONGEST = 32 * 1024  # bytes of an evaluation
+ONE = "evaluate"  # the operation that takes one evaluation; the other takes several
 
-MOST_TOGETHER = 32  # that are decided before others go first
+LONGEST = 32 * 1024  # bytes of a request
+
+MOST_TOGETHER = 32  # calls that are answered together
+MOST_ITEMS = 64  # of a batch that is decided at one go
 
 _Arrival = tuple[Exchange, str, bytes, float]
-_Decided = tuple[_Arrival, Ids, Evaluated]
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What was decided for one call, and is told once it is recorded. `given`: the answers, `encoded`: all of them."""
+
+    arrival: _Arrival
+    operation: Operation
+    ids: Ids
+    given: Sequence[Evaluated]
+    encoded: bytes
 
 
 @dataclass(frozen=True)
 class Quickly:
-    """`refused` is the service's own."""
+    """`operations`: one evaluation and several, by path. `refused` is the service's own."""
 
-    operation: Operation
+    operations: Mapping[str, Operation]
     services: PdpPort
     gate: Gate
     refused: Callable[[Arrived, Operation, Exception], Awaitable[Reply]]
@@ -49,7 +69,7 @@ class Quickly:
     recorder: Recorder
     tally: Tally
     numbers: random.Random
-    arrived: list[_Arrival] = field(default_factory=list)
+    arrived: deque[_Arrival] = field(default_factory=deque)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def answer(self, exchange: Exchange, address: str, certificate: bytes) -> bool:
@@ -61,26 +81,63 @@ class Quickly:
         return True
 
     def _decide(self) -> None:
-        some, self.arrived[:MOST_TOGETHER] = self.arrived[:MOST_TOGETHER], []
-        now = self.services.now()
-        decided: list[_Decided] = []
+        """Decide for those who wait, as long as a turn lasts; then others go first."""
+        now, until = self.services.now(), time.perf_counter() + TURN
+        answers: list[_Answer] = []
         records: list[Record] = []
-        for arrival in some:
+        for _ in range(min(len(self.arrived), MOST_TOGETHER)):
+            arrival = self.arrived.popleft()
             try:
-                ids, caller = self._admitted(arrival, now)
-                exchange, address, _, _ = arrival
-                done = self.deciding.evaluated(exchange.body, now)
-                records += events.evaluated(events.Call(self.operation.id, caller, address, ids.trace), (done,), now)
+                self._one(arrival, now, answers, records)
             except Exception as error:
-                self._refuse(arrival, error)
-                continue
-            decided.append((arrival, ids, done))
+                self._start(self._refused(arrival, error))
+            if time.perf_counter() > until:
+                break
         if self.arrived:
             asyncio.get_running_loop().call_soon(self._decide)
-        if decided:
-            self._record(records, decided)
+        if answers:
+            self._record(records, answers)
 
-    def _admitted(self, arrival: _Arrival, now: datetime) -> tuple[Ids, str]:
+    def _one(self, arrival: _Arrival, now: datetime, answers: list[_Answer], records: list[Record]) -> None:
+        """Decide for one call. Raises what the ordinary way raises."""
+        exchange, address, _, _ = arrival
+        operation = self.operations[exchange.path]
+        ids, caller = self._admitted(arrival, operation, now)
+        call = events.Call(operation.id, caller, address, ids.trace)
+        if operation.id == ONE:
+            done = self.deciding.evaluated(exchange.body, now)
+            answer = _Answer(arrival, operation, ids, (done,), done.encoded)
+        else:
+            found = reading.batch(exchange.body)
+            if isinstance(found, Batch) and len(found.items) > MOST_ITEMS:
+                self._start(self._slowly(arrival, operation, ids, call, found, now))
+                return
+            answer = self._several(arrival, operation, ids, found, now)
+        records += events.evaluated(call, answer.given, now)
+        answers.append(answer)
+
+    def _several(
+        self, arrival: _Arrival, operation: Operation, ids: Ids, found: Request | Batch, now: datetime
+    ) -> _Answer:
+        if isinstance(found, Request):
+            done = self.deciding.decide(found, JSON, now)
+            return _Answer(arrival, operation, ids, (done,), done.encoded)
+        given = list(self.deciding.many(found, now))
+        return _Answer(arrival, operation, ids, given, JSON.several([one.encoded for one in given]))
+
+    async def _slowly(
+        self, arrival: _Arrival, operation: Operation, ids: Ids, call: events.Call, batch: Batch, now: datetime
+    ) -> None:
+        """A batch that is longer than a turn."""
+        try:
+            given = await drawn(self.deciding.many(batch, now))
+            await self.recorder.record(events.evaluated(call, given, now))
+        except Exception as error:
+            await self._refused(arrival, error)
+        else:
+            self._tell(_Answer(arrival, operation, ids, given, JSON.several([one.encoded for one in given])))
+
+    def _admitted(self, arrival: _Arrival, operation: Operation, now: datetime) -> tuple[Ids, str]:
         """The ids of a call, and its caller, who may make it. Raises what the ordinary way raises."""
         exchange, address, certificate, _ = arrival
         own, authorization = exchange.own, exchange.head.known
@@ -91,40 +148,46 @@ class Quickly:
             arrived.check_type()
             exchange.head.known = authorization = arrived.headers.get(b"authorization", b"")
         shown = (authorization, certificate, address)
-        return ids, self.gate.admit(shown, partial(credentials_of, shown), self.operation.permission, now).id
+        return ids, self.gate.admit(shown, partial(credentials_of, shown), operation.permission, now).id
 
-    def _record(self, records: list[Record], decided: list[_Decided]) -> None:
+    def _record(self, records: list[Record], answers: list[_Answer]) -> None:
         try:
-            self.recorder.then(records, partial(self._recorded, decided))
+            self.recorder.then(records, partial(self._recorded, answers))
         except SpirError as error:
-            self._recorded(decided, error.message)
+            self._recorded(answers, error.message)
 
-    def _recorded(self, decided: list[_Decided], problem: str) -> None:
+    def _recorded(self, answers: list[_Answer], problem: str) -> None:
         """INVARIANT: no decision is answered that is not recorded."""
-        for arrival, ids, done in decided:
+        for answer in answers:
             if problem:
-                self._refuse(arrival, Unavailable("not recorded", hint=problem))
-                continue
-            exchange, _, _, started = arrival
+                self._start(self._refused(answer.arrival, Unavailable("not recorded", hint=problem)))
+            else:
+                self._tell(answer)
+
+    def _tell(self, answer: _Answer) -> None:
+        exchange, _, _, started = answer.arrival
+        bundle = ""
+        for done in answer.given:
             self.tally.over_http(done)
-            bundle = done.decision.bundle if done.decision else ""
-            exchange.reply(quick_head(len(done.encoded), ids, bundle), done.encoded)
-            self.tally.served(self.operation.id, 200, time.perf_counter() - started)
+            if not bundle and done.decision is not None:
+                bundle = done.decision.bundle
+        exchange.reply(quick_head(len(answer.encoded), answer.ids, bundle or self.services.bundle), answer.encoded)
+        self.tally.served(answer.operation.id, 200, time.perf_counter() - started)
 
     def _arrived(self, arrival: _Arrival) -> Arrived:
         exchange, address, certificate, _ = arrival
         return Arrived("POST", exchange.path, exchange.headers, address, certificate, self.numbers)
 
-    def _refuse(self, arrival: _Arrival, error: Exception) -> None:
-        task = asyncio.create_task(self._refused(arrival, error))
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
     async def _refused(self, arrival: _Arrival, error: Exception) -> None:
         exchange, _, _, started = arrival
-        arrived = self._arrived(arrival)
-        reply = await self.refused(arrived, self.operation, error)
+        operation, arrived = self.operations[exchange.path], self._arrived(arrival)
+        reply = await self.refused(arrived, operation, error)
         lines = [b"%b: %b\r\n" % line for line in head(reply, arrived, self.services.bundle)]
         phrase = HTTPStatus(reply.status).phrase.encode()
         exchange.reply(b"HTTP/1.1 %d %b\r\n%b" % (reply.status, phrase, b"".join(lines)), reply.body)
-        self.tally.served(self.operation.id, reply.status, time.perf_counter() - started)
+        self.tally.served(operation.id, reply.status, time.perf_counter() - started)

@@ -6,20 +6,22 @@ where, and never what was sent; unknown members are ignored, as AuthZEN asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from msgspec import UNSET, UnsetType
 
 from adapters.authzen import forms
-from adapters.authzen.codec import JSON, MSGPACK, Codec, decoded, framed_evaluation, spelled
+from adapters.authzen.codec import JSON, MSGPACK, Codec, decoded, framed_evaluation, plain_items, spelled
 from spir.errors import RequestError
 from spir.model.request import EMPTY, Action, Entity, Request
 from spir.model.value import Value
 
 __all__ = [
+    "Asked",
     "Batch",
     "Greeting",
     "Search",
@@ -79,19 +81,28 @@ class Defaults:
         )
 
 
+class Asked(NamedTuple):
+    """One item of a batch, as it came; and its form, if it has been read already."""
+
+    raw: bytes
+    form: forms.Item[Any] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Several requests: `items` as they came, not read yet. `asked` tells these defaults from others."""
+    """Several requests. `asked` tells these defaults from others."""
 
-    items: tuple[bytes, ...]
+    items: tuple[Asked, ...]
     semantic: str
     defaults: Defaults
     asked: bytes
     codec: Codec
 
-    def read(self, item: bytes) -> Request:
+    def read(self, item: Asked) -> Request:
         """Raises RequestError: the error of this item alone."""
-        found: forms.Item[Any] = decoded(self.codec, forms.Item, item)
+        found = item.form
+        if found is None:
+            found = decoded(self.codec, forms.Item, item.raw)
         return self.defaults.completed(found)
 
 
@@ -123,7 +134,7 @@ def evaluation(body: bytes) -> Request:
 
 def batch(body: bytes) -> Request | Batch:
     """Several evaluations in JSON; or one, where there are no items. Raises RequestError."""
-    return _several(decoded(JSON, forms.Several, body), JSON)
+    return _several(decoded(JSON, forms.Several, body), JSON, body)
 
 
 def frame(body: bytes) -> Greeting | Request | Batch:
@@ -132,7 +143,7 @@ def frame(body: bytes) -> Greeting | Request | Batch:
     if found is not None:
         return _request(found)
     loose: forms.Several = decoded(MSGPACK, forms.Several, body)
-    return Greeting(loose.bearer) if loose.bearer else _several(loose, MSGPACK)
+    return Greeting(loose.bearer) if loose.bearer else _several(loose, MSGPACK, body)
 
 
 def search(wanted: Literal["subject", "resource", "action"], body: bytes) -> Search:
@@ -169,12 +180,15 @@ def nothing(body: bytes) -> None:
 # -- inner -------------------------------------------------------------------------------------
 
 
-def _several(found: forms.Several, codec: Codec) -> Request | Batch:
+def _several(found: forms.Several, codec: Codec, body: bytes) -> Request | Batch:
     said = spelled(codec, forms.Item(found.subject, found.action, found.resource, found.context, found.deferred))
     defaults = Defaults.of(found)
     if not found.evaluations:
         return defaults.completed(forms.Item())
-    return Batch(tuple(map(bytes, found.evaluations)), found.options.evaluations_semantic, defaults, said, codec)
+    raw = map(bytes, found.evaluations)
+    read: Iterable[forms.Item[Any] | None] = plain_items(codec, body) or repeat(None)
+    items = tuple(map(Asked, raw, read))
+    return Batch(items, found.options.evaluations_semantic, defaults, said, codec)
 
 
 def _whole(make: Callable[[], T]) -> T | None:

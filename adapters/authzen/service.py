@@ -95,9 +95,9 @@ class Pdp:
         self._reloading = False
         self._stopping = False
         self._routes = self._routed()
-        evaluation = self.operations.by_id["evaluate"]
+        quickest = {one.path: one for one in map(self.operations.by_id.__getitem__, ("evaluate", "evaluateMany"))}
         quickly = Quickly(
-            evaluation,
+            quickest,
             services,
             self._gate,
             self._refused,
@@ -106,7 +106,7 @@ class Pdp:
             self._tally,
             self._numbers,
         )
-        self.quick = Quick(frozenset((evaluation.path.encode(),)), LONGEST, quickly.answer)
+        self.quick = Quick(frozenset(map(str.encode, quickest)), min(LONGEST, config.max_body), quickly.answer)
         self._http = HttpServer(self, self._plain, tls, bounds=BOUNDS, quick=self.quick)
         self._local = HttpServer(self, self._plain, bounds=BOUNDS, quick=self.quick)
         self._pipelined = PipelinedServer(self._desk())

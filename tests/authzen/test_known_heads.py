@@ -68,7 +68,7 @@ UNLEARNT = [
     post(lines=(*LINES, b"X: " + b"x" * 5000)),
     post(lines=(*LINES, *[b"X: x"] * 70)),
     post(start=b"POST /access/v1/evaluation?a HTTP/1.1"),
-    post(start=b"POST /access/v1/evaluations HTTP/1.1"),
+    post(start=b"POST /v1/plan HTTP/1.1"),
     post(start=b"POST /access/v1/evaluation HTTP/1.0"),
     post() + post(),
     post() + b"\r\n",
@@ -183,11 +183,39 @@ def parts(said):
     return status, sorted(lines), body
 
 
-@given(st.sampled_from([BODY, OTHER, b"{}", b"", b"[", BODY[:-1] + b',"x":1}']) | st.binary(max_size=9), HEADERS)
-def test_the_quick_way_says_what_the_ordinary_way_says(body, more):
-    request = post(body, lines=(*LINES[1:], *more))
-    heads = Heads()
+ITEM = {"resource": evaluation("dr.li")["resource"]}
+OF_ONE = st.sampled_from(
+    [BODY, OTHER, b"{}", b"", b"[", BODY[:-1] + b',"x":1}', BODY[:-1] + b',"context":{"a":[[{}]]}}']
+)
+ITEMS = st.lists(st.sampled_from([ITEM, {}, {"resource": 1}, {"subject": {"id": "dr.wu"}}, {"x": 1}]), max_size=4)
+SEMANTICS = st.sampled_from(["execute_all", "deny_on_first_deny", "permit_on_first_permit", "other"])
+
+
+@st.composite
+def batches(draw):
+    """Up to four different items, and sometimes so many that they are not decided at one go."""
+    items = draw(ITEMS) * draw(st.sampled_from([1, 1, 1, 30]))
+    options = {"evaluations_semantic": draw(SEMANTICS)}
+    return json.dumps({**evaluation(), "evaluations": items, "options": options}).encode()
+
+
+@given(st.sampled_from(["evaluation", "evaluations"]), OF_ONE | batches() | st.binary(max_size=9), HEADERS)
+def test_the_quick_way_says_what_the_ordinary_way_says(operation, body, more):
+    start = f"POST /access/v1/{operation} HTTP/1.1".encode()
+    request = post(body, lines=(*LINES[1:], *more), start=start)
+    heads, events = Heads(), APP.services.events
     ordinary, _ = conversation(APP, Heads(), [request], quick=False)
+    recorded = noted(APP.services.events[len(events) :])
     for _ in range(3):  # read, found, found again
+        events = APP.services.events
         quickly, _ = conversation(APP, heads, [request])
         assert parts(quickly) == parts(ordinary)
+        assert noted(APP.services.events[len(events) :]) == recorded
+
+
+def noted(events):
+    """What the trail was told, but for the ids of calls."""
+    return [
+        (one.kind, one.operation, one.subject, one.outcome, one.request, one.decision, {**one.detail, "trace": ""})
+        for one in events
+    ]
