@@ -77,26 +77,25 @@ _WHOLE: dict[bytes, _Decode] = {codec.tag: codec.decoder(forms.Whole).decode for
 def decoded(codec: Codec, kind: Any, body: bytes) -> Any:
     """A body of this form, its properties made of immutable values. Raises RequestError."""
     plain, loose = _DECODE[codec.tag, kind]
-    found = None if plain is None else _attempted(plain, body)
-    settled = found is not None
-    if found is None:
-        try:
-            found = loose(body)
-        except (ValueError, RecursionError) as error:
-            raise _unreadable(error, codec.name) from error
+    found = None if plain is None else _plainly(plain, codec, body)
+    if found is not None:
+        return found
+    try:
+        found = loose(body)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(error, codec.name) from error
     if codec is JSON:
         _check_single(body, found)
-    if not settled:
-        _settle(found)
+    _settle(found)
     return found
 
 
 def framed_evaluation(body: bytes) -> forms.Frame[Any] | None:
     """A msgpack map that is one evaluation: None for a greeting, for several, and for what is none."""
     plain, loose = _FRAME
-    found: Any = _attempted(plain, body)
+    found: Any = _plainly(plain, MSGPACK, body)
     if found is None:
-        found = _attempted(loose, body)
+        found = _plainly(loose, MSGPACK, body)
         if found is not None:
             _settle(found)
     return None if found is None or found.evaluations or found.bearer else found
@@ -104,18 +103,17 @@ def framed_evaluation(body: bytes) -> forms.Frame[Any] | None:
 
 def plain_items(codec: Codec, body: bytes) -> list[forms.Item[Any]] | None:
     """All items of a batch at once; None where one is not plain, or unsound: then they are to be read one by one."""
-    found: forms.Whole | None = _attempted(_WHOLE[codec.tag], body)
-    if found is None or (codec is JSON and not _is_single(body, found)):
-        return None
-    return found.evaluations
+    found: forms.Whole | None = _plainly(_WHOLE[codec.tag], codec, body)
+    return None if found is None else found.evaluations
 
 
-def _attempted(decode: _Decode, body: bytes) -> Any:
-    """None for what is not of the form: why, will be found out by somebody else."""
+def _plainly(decode: _Decode, codec: Codec, body: bytes) -> Any:
+    """What is of the form, and has no member twice for sure; None for all else: why, somebody else will find out."""
     try:
-        return decode(body)
+        found = decode(body)
     except (ValueError, RecursionError):
         return None
+    return found if codec is not JSON or _is_single(body, found) else None
 
 
 def spelled(codec: Codec, data: Any) -> bytes:

@@ -47,19 +47,19 @@ class Call(msgspec.Struct, frozen=True):
 
 def evaluated(call: Call, several: Iterable[Evaluated], now: datetime) -> list[Record]:
     """Decisions were asked for and given; or a request could not be read."""
-    detail = call.detail()
-    return [
-        refused(call, UNREAD, BAD_REQUEST, now) if done.request is None else _given(done, done.request, detail, now)
-        for done in several
-    ]
-
-
-def _given(done: Evaluated, request: Request, detail: Mapping[str, Any], now: datetime) -> Record:
-    outcome = PERMITTED if done.permitted else DENIED
-    subject, patients, decision = request.subject.id, done.patients, done.decision
-    return Record(
-        AuditEvent(now, DECIDED, PROTOCOL, done.operation, subject, outcome, patients, decision, request, detail)
-    )
+    detail, records = call.detail(), []
+    for done in several:
+        request = done.request
+        if request is None:
+            records.append(refused(call, UNREAD, BAD_REQUEST, now))
+            continue
+        outcome = PERMITTED if done.permitted else DENIED
+        subject, patients, decision = request.subject.id, done.patients, done.decision
+        event = AuditEvent(
+            now, DECIDED, PROTOCOL, done.operation, subject, outcome, patients, decision, request, detail
+        )
+        records.append(Record(event))
+    return records
 
 
 def told(call: Call, request: Request, decision: Decision, now: datetime) -> Record:

@@ -62,7 +62,7 @@ class Defaults:
             _whole(lambda: _subject(_party(parts.subject, UNSET))),
             _whole(lambda: _action(parts.action, UNSET)),
             _whole(lambda: _party(parts.resource, UNSET)),
-            EMPTY if parts.context is UNSET else _properties(parts.context),
+            EMPTY if parts.context is UNSET else MappingProxyType(parts.context),
             NOTHING if parts.deferred is UNSET else frozenset(parts.deferred),
         )
 
@@ -75,7 +75,7 @@ class Defaults:
             action = _action(item.action, parts.action)
         if resource is None or item.resource is not UNSET:
             resource = _party(item.resource, parts.resource)
-        context = self.context if item.context is UNSET else _properties(item.context)
+        context = self.context if item.context is UNSET else MappingProxyType(item.context)
         return Request(
             subject, action, resource, context, self.deferred if item.deferred is UNSET else frozenset(item.deferred)
         )
@@ -155,12 +155,12 @@ def search(wanted: Literal["subject", "resource", "action"], body: bytes) -> Sea
     if wanted == "subject":
         subject = _typed(given)
     else:
-        subject = _subject(Entity(given.type, given.id, _properties(given.properties)))
+        subject = _subject(Entity(given.type, given.id, MappingProxyType(given.properties)))
     resource = found.resource
-    resource = Entity(resource.type, "" if wanted == "resource" else resource.id, _properties(resource.properties))
-    action = Action(found.action.name, _properties(found.action.properties)) if wanted != "action" else Action("")
+    resource = Entity(resource.type, "" if wanted == "resource" else resource.id, MappingProxyType(resource.properties))
+    action = Action(found.action.name, MappingProxyType(found.action.properties)) if wanted != "action" else Action("")
     page: forms.Page = found.page
-    return Search(wanted, subject, action, resource, _properties(found.context), page.token, page.limit, asked)
+    return Search(wanted, subject, action, resource, MappingProxyType(found.context), page.token, page.limit, asked)
 
 
 def plan(body: bytes) -> Request:
@@ -211,7 +211,7 @@ def _party(given: forms.PartParty[Any] | UnsetType, default: forms.PartParty[Any
         id = default.id
     if kind is UNSET or id is UNSET:
         raise _lacking("`type` and `id`")
-    return Entity(kind, id, _properties(given.properties))
+    return Entity(kind, id, MappingProxyType(given.properties))
 
 
 def _action(given: forms.PartAction[Any] | UnsetType, default: forms.PartAction[Any] | UnsetType) -> Action:
@@ -225,7 +225,7 @@ def _action(given: forms.PartAction[Any] | UnsetType, default: forms.PartAction[
         name = default.name
     if name is UNSET:
         raise _lacking("`action.name`")
-    return Action(name, _properties(given.properties))
+    return Action(name, MappingProxyType(given.properties))
 
 
 def _lacking(what: str) -> RequestError:
@@ -233,26 +233,28 @@ def _lacking(what: str) -> RequestError:
 
 
 def _request(found: forms.Evaluation[Any]) -> Request:
+    """The maps are the decoder's own: nobody else holds them, and what lies inside is immutable already."""
     subject, action, resource = found.subject, found.action, found.resource
+    if not subject.id:
+        raise _nobody()
     return Request(
-        _subject(Entity(subject.type, subject.id, _properties(subject.properties))),
-        Action(action.name, _properties(action.properties)),
-        Entity(resource.type, resource.id, _properties(resource.properties)),
-        _properties(found.context),
+        Entity(subject.type, subject.id, MappingProxyType(subject.properties)),
+        Action(action.name, MappingProxyType(action.properties)),
+        Entity(resource.type, resource.id, MappingProxyType(resource.properties)),
+        MappingProxyType(found.context),
         frozenset(found.deferred) if found.deferred else NOTHING,
     )
 
 
 def _subject(given: Entity) -> Entity:
     if not given.id:
-        raise RequestError("`subject.id` must be text that is not empty")
+        raise _nobody()
     return given
 
 
+def _nobody() -> RequestError:
+    return RequestError("`subject.id` must be text that is not empty")
+
+
 def _typed(given: forms.Typed) -> Entity:
-    return Entity(given.type, "", _properties(given.properties))
-
-
-def _properties(given: forms.Loose) -> Mapping[str, Value]:
-    """A decoder's own map, which nobody else holds: it is not copied. What lies inside is immutable already."""
-    return MappingProxyType(given) if given else EMPTY
+    return Entity(given.type, "", MappingProxyType(given.properties))

@@ -28,13 +28,8 @@ class _Nobody:
 class Connection(Protocol):
     """What an exchange needs of the connection that it came on."""
 
-    def send(self, data: bytes, last: bool) -> None:
-        """Write an answer whole; close after the `last`."""
-        ...
-
-    @property
-    def server_lines(self) -> bytes:
-        """Headers of the server's own: the date."""
+    def send(self, head: bytes, body: bytes, last: bool) -> None:
+        """Write an answer whole, with the server's own headers; close after the `last`."""
         ...
 
 
@@ -69,8 +64,7 @@ class Exchange(msgspec.Struct, eq=False):
         if self.disconnected or self.response_complete:
             return
         self.response_complete = True
-        more = b"" if self.keep_alive else b"connection: close\r\n"
-        self.connection.send(b"%b%b%b\r\n%b" % (head, self.connection.server_lines, more, body), not self.keep_alive)
+        self.connection.send(head, body, not self.keep_alive)
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,19 +197,17 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle = before
         return taken
 
-    def send(self, data: bytes, last: bool) -> None:
+    def send(self, head: bytes, body: bytes, last: bool) -> None:
         """An answer to an exchange."""
-        self._one_write.direct.write(data)
-        if last:
-            self._one_write.direct.close()
-        self.on_response_complete()
-
-    @property
-    def server_lines(self) -> bytes:
         lines = self.server_state.default_headers
         if lines is not self._dated[0]:  # once a second
             type(self)._dated = (lines, b"".join([b"%b: %b\r\n" % line for line in lines]))
-        return self._dated[1]
+        transport = self._one_write.direct
+        closing = b"connection: close\r\n" if last else b""
+        transport.write(b"%b%b%b\r\n%b" % (head, self._dated[1], closing, body))
+        if last:
+            transport.close()
+        self.on_response_complete()
 
     # -- clients that do not play along --------------------------------------------------------
 
