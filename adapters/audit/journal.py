@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,9 @@ create table if not exists audit_checkpoint (size integer primary key, time text
 create table if not exists audit_state (
     only integer primary key check (only = 1), size integer not null, peaks blob not null, site text not null);
 """
-SEARCHED = ("time", "kind", "protocol", "operation", "subject", "outcome")
+_searched = itemgetter("time", "kind", "protocol", "operation", "subject", "outcome")
 INSERT = "insert into audit values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_PATIENT = "insert into audit_patient values (?, ?)"
 
 
 def chained(previous: bytes, leaf: bytes) -> bytes:
@@ -88,20 +90,25 @@ class Journal:
                 "the audit trail was written with another site key", hint="bring back the `site.key` it belongs to"
             )
 
-    def append(self, connection: apsw.Connection, event: AuditEvent) -> int:
-        """Write an event; its sequence number, from 1."""
+    def append(self, connection: apsw.Connection, *events: AuditEvent) -> int:
+        """Write events in order; the sequence number of the last, from 1."""
         self._follow(connection)
-        kept, data = self.names.sealed(event)
-        leaf = leaf_hash(data)
-        sequence = self._frontier.size + 1
-        connection.execute(INSERT, (sequence, *columns(kept), data, leaf, self._chain))
-        for patient in kept.get("patients", ()):
-            connection.execute("insert into audit_patient values (?, ?)", (patient, sequence))
-        self._frontier.append(leaf)
-        self._chain, self._last = chained(self._chain, leaf), leaf
-        if sequence % SAVE_EVERY == 0:
+        before = self._frontier.size
+        rows: list[tuple[Any, ...]] = []
+        patients: list[tuple[str, int]] = []
+        for sequence, event in enumerate(events, before + 1):
+            kept, data = self.names.sealed(event)
+            leaf = leaf_hash(data)
+            rows.append((sequence, *columns(kept), data, leaf, self._chain))
+            patients += [(patient, sequence) for patient in kept.get("patients", ())]
+            self._frontier.append(leaf)
+            self._chain, self._last = chained(self._chain, leaf), leaf
+        connection.executemany(INSERT, rows)
+        connection.executemany(INSERT_PATIENT, patients)
+        size = self._frontier.size
+        if size // SAVE_EVERY > before // SAVE_EVERY:
             self._save(connection)
-        return sequence
+        return size
 
     def record(self, connection: apsw.Connection, event: AuditEvent) -> int:
         """Write an event in a transaction of its own, beside whoever else writes; its sequence number."""
@@ -145,4 +152,5 @@ class Journal:
 
 def columns(body: Mapping[str, Any]) -> tuple[str, ...]:
     """What a row is searched by: time, kind, protocol, operation, subject, outcome, effect."""
-    return (*(body[name] for name in SEARCHED), body.get("decision", {}).get("effect", ""))
+    decision = body.get("decision")
+    return (*_searched(body), decision.get("effect", "") if decision else "")

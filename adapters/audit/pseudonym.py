@@ -77,6 +77,7 @@ DETAILS = frozenset(
     )
 )
 
+_NUMBERS = frozenset((bool, int, float))
 LONGEST_TEXT = 256
 MOST_ITEMS = 64
 
@@ -105,7 +106,8 @@ class Pseudonyms:
 
     def without(self, text: str, ids: Iterable[str]) -> str:
         for id in ids:
-            text = text.replace(id, self.digest(id))
+            if id in text:
+                text = text.replace(id, self.digest(id))
         return text
 
     def _scrubbed(self, data: bytes, ids: Iterable[str]) -> bytes:
@@ -119,11 +121,12 @@ class Pseudonyms:
 
 def _clear_ids(event: AuditEvent) -> set[str]:
     """Canonical patient ids (`authority|value`) that this event is about."""
-    found = set(event.patients)
+    found: set[Any] = set(event.patients)
     if event.request is not None:
-        patient = event.request.resource.properties.get("patient")
+        resource = event.request.resource
+        patient = resource.properties.get("patient")
         held = patient.get("id") if isinstance(patient, Mapping) else None
-        found.update(id for id in (held, event.request.resource.id) if isinstance(id, str))
+        found.update(id for id in (held, resource.id) if isinstance(id, str))
     return {id for id in found if "|" in id.strip("|")}
 
 
@@ -132,11 +135,12 @@ class _Sieve:
 
     def __init__(self, names: Pseudonyms, ids: Iterable[str]) -> None:
         self.names = names
+        self.attributes, self.details = names.attributes, names.details
         self.ids = ids
         self.dropped = 0
 
     def __call__(self, path: str, value: Any) -> Any:
-        if path in self.names.attributes and _is_short(value):
+        if path in self.attributes and _is_short(value):
             return value
         if path in DIGESTED:
             return self._digested(value)
@@ -144,7 +148,7 @@ class _Sieve:
             return self._constant(path[1:], value)
         if path in ("operation", "subject.id"):
             return self.names.without(value[:LONGEST_TEXT], self.ids)
-        if path.startswith("detail.") and path[7:] in self.names.details and _is_code(value):
+        if path.startswith("detail.") and path[7:] in self.details and _is_code(value):
             return value
         self.dropped += 1
         return DROPPED
@@ -166,27 +170,26 @@ class _Sieve:
 
 def _is_short(value: Value) -> bool:
     """Whether a value is of a size that a policy would compare with; others are content."""
-    match value:
-        case str() | bytes():
-            return len(value) <= LONGEST_TEXT
-        case tuple():
-            return len(value) <= MOST_ITEMS and all(_is_short(item) for item in value)
-        case Mapping():
-            return len(value) <= MOST_ITEMS and all(len(key) <= 64 and _is_short(item) for key, item in value.items())
-        case _:
-            return True
+    kind = value.__class__
+    if kind is str or isinstance(value, (str, bytes)):
+        return len(value) <= LONGEST_TEXT  # type: ignore[arg-type]
+    if kind in _NUMBERS:
+        return True
+    if isinstance(value, tuple):
+        return len(value) <= MOST_ITEMS and all(map(_is_short, value))
+    if isinstance(value, Mapping):
+        return len(value) <= MOST_ITEMS and all(len(key) <= 64 and _is_short(item) for key, item in value.items())
+    return True
 
 
 def _is_code(value: Any) -> bool:
     """Whether a detail is a number, a short text of one line, or a few of these."""
-    match value:
-        case str():
-            return len(value) <= 128 and value.isprintable()
-        case None | int() | float():
-            return True
-        case tuple() | list():
-            return len(value) <= MOST_ITEMS and all(_is_code(item) for item in value)
-        case Mapping():
-            return len(value) <= MOST_ITEMS and all(_is_code(key) and _is_code(item) for key, item in value.items())
-        case _:
-            return False
+    if isinstance(value, str):
+        return len(value) <= 128 and value.isprintable()
+    if value is None or isinstance(value, (int, float)):
+        return True
+    if isinstance(value, (tuple, list)):
+        return len(value) <= MOST_ITEMS and all(map(_is_code, value))
+    if isinstance(value, Mapping):
+        return len(value) <= MOST_ITEMS and all(_is_code(key) and _is_code(item) for key, item in value.items())
+    return False

@@ -17,8 +17,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import apsw
 
@@ -34,7 +35,14 @@ from spir.record.event import AuditEvent
 __all__ = ["Embedded", "Options", "Purged"]
 
 T = TypeVar("T")
-Append = Callable[[apsw.Connection, AuditEvent], object]
+
+
+class Append(Protocol):
+    """Writes audit events in order."""
+
+    def __call__(self, connection: apsw.Connection, *events: AuditEvent) -> object: ...
+
+
 Prepare = Callable[[apsw.Connection], object]
 
 
@@ -122,16 +130,18 @@ class Embedded:
         return revision
 
     def _store(self, connection: apsw.Connection, items: tuple[Durable, ...]) -> int:
-        for item in items:
-            match item:
-                case Keep():
-                    inbox.keep(connection, item, self._now())
-                case Learn(changes):
-                    self._ledger.learn(connection, changes)
-                case Record(event):
-                    self._append(connection, event)
-                case Notify(notification):
-                    outbox.put(connection, notification, self._now())
+        for recorded, run in groupby(items, lambda item: item.__class__ is Record):
+            if recorded:  # by far the most come in long runs
+                self._append(connection, *[item.event for item in run if isinstance(item, Record)])
+                continue
+            for item in run:
+                match item:
+                    case Keep():
+                        inbox.keep(connection, item, self._now())
+                    case Learn(changes):
+                        self._ledger.learn(connection, changes)
+                    case Notify(notification):
+                        outbox.put(connection, notification, self._now())
         return self._ledger.revision
 
     # -- what is stored ----------------------------------------------------------------------

@@ -155,28 +155,34 @@ def _veiled(prefix: str, properties: Mapping[str, Any], veil: Veil) -> dict[str,
         path = f"{prefix}.{key}"
         if path == "resource.patient" and isinstance(value, Mapping):
             kept[key] = _veiled(path, value, veil)
-        elif (found := veil(path, value)) is not DROPPED:
-            kept[f"${key}" if key.startswith("$") else key] = pack(found)
+            continue
+        found = veil(path, value)
+        if found is not DROPPED:
+            kept[f"${key}" if key.startswith("$") else key] = found if found.__class__ is str else pack(found)
     return kept
 
 
 def _decision(decision: Decision, veil: Veil) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        "effect": decision.effect.value,
-        "operation": veil("operation", decision.operation),
-        "facts": decision.facts,
-        "bundle": decision.bundle,
-        "matched": list(decision.matched),
-        "unknowns": [str(item) for item in decision.unknowns],
-        "reasons": [item.to_json() for item in decision.reasons],
-        "obligations": [_obligation(item) for item in decision.obligations],
-        "advice": [_obligation(item) for item in decision.advice],
-    }
+    given: dict[str, Any] = {"effect": decision.effect.value, "facts": decision.facts}
+    if operation := veil("operation", decision.operation):
+        given["operation"] = operation
+    if decision.bundle:
+        given["bundle"] = decision.bundle
+    if decision.matched:
+        given["matched"] = list(decision.matched)
+    if decision.unknowns:
+        given["unknowns"] = [str(item) for item in decision.unknowns]
+    if decision.reasons:
+        given["reasons"] = [item.to_json() for item in decision.reasons]
+    if decision.obligations:
+        given["obligations"] = [_obligation(item) for item in decision.obligations]
+    if decision.advice:
+        given["advice"] = [_obligation(item) for item in decision.advice]
     if decision.valid_until is not None:
         given["valid_until"] = timestamp(decision.valid_until)
-    if decision.effect is Effect.CONDITIONAL:
+    if decision.effect is Effect.CONDITIONAL and decision.residual.clauses:
         given["residual"] = [_clause(clause, veil) for clause in decision.residual.clauses]
-    return {key: item for key, item in given.items() if item not in ([], "")}
+    return given
 
 
 def _obligation(item: Obligation) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def team(*names: str, minutes: int = 0, part: str = "visit:V1", key: tuple[str, 
     return Learn((Assert(Fact(key, "care_team", names, "HIS", NOON + timedelta(minutes=minutes), part)),))
 
 
-def append(connection: apsw.Connection, event: AuditEvent) -> None:
-    connection.execute("insert into trail (operation) values (?)", (event.operation,))
+def append(connection: apsw.Connection, *events: AuditEvent) -> None:
+    connection.executemany("insert into trail (operation) values (?)", [(event.operation,) for event in events])
 
 
 def prepare(connection: apsw.Connection) -> None:
