@@ -30,6 +30,8 @@ _ONCE = frozenset((b"authorization", b"content-type", b"x-request-id", b"tracepa
 
 JSON_TYPE = b"application/json"
 
+_NOT_ZERO = 1 << 64 | 1  # neither id may be: the last bit of each is set
+
 
 class Reply(NamedTuple):
     """`bundle`: the fingerprint of what decided; "" for what is in force."""
@@ -51,7 +53,7 @@ class Ids(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, traceparent: bytes | None, request_id: bytes | None, numbers: random.Random) -> Ids:
         """Those that a call brings, if sound, else ours. `numbers` are not secret: they tell calls apart."""
-        fresh = f"{numbers.getrandbits(192) | 1 << 64 | 1:048x}"  # neither id may be zero
+        fresh = (numbers.getrandbits(192) | _NOT_ZERO).to_bytes(24, "big").hex()
         found = _TRACE.fullmatch(traceparent) if traceparent else None
         trace = found[1].decode() if found else fresh[:32]
         sound = request_id and _ECHOED.fullmatch(request_id)

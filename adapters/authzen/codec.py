@@ -17,7 +17,7 @@ from adapters.authzen import forms
 from spir.errors import RequestError
 from spir.model.value import MAX_DEPTH, freeze
 
-__all__ = ["JSON", "MSGPACK", "Codec", "decoded", "framed_evaluation", "plain_items", "spelled"]
+__all__ = ["JSON", "MSGPACK", "Codec", "decoded", "framed_evaluation", "plain_batch", "spelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +101,10 @@ def framed_evaluation(body: bytes) -> forms.Frame[Any] | None:
     return None if found is None or found.evaluations or found.bearer else found
 
 
-def plain_items(codec: Codec, body: bytes) -> list[forms.Item[Any]] | None:
-    """All items of a batch at once; None where one is not plain, or unsound: then they are to be read one by one."""
+def plain_batch(codec: Codec, body: bytes) -> forms.Whole | None:
+    """A batch that is plain as a whole; None for any other, the items of which are to be read one by one."""
     found: forms.Whole | None = _plainly(_WHOLE[codec.tag], codec, body)
-    return None if found is None else found.evaluations
+    return found
 
 
 def _plainly(decode: _Decode, codec: Codec, body: bytes) -> Any:

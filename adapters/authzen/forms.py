@@ -112,10 +112,12 @@ class Several(Item[Loose]):
     bearer: str = ""
 
 
-class Whole(Several):
-    """Several whose items are all plain."""
+class Whole(Item[Plain]):
+    """Several, everything about which is plain."""
 
-    evaluations: Annotated[list[Item[Plain]], Meta(max_length=MAX_BATCH)] = []  # type: ignore[assignment]
+    evaluations: Annotated[list[Item[Plain]], Meta(max_length=MAX_BATCH)] = []
+    options: Options = Options()
+    bearer: str = ""
 
 
 class Typed(Form):

@@ -6,16 +6,15 @@ where, and never what was sent; unknown members are ignored, as AuthZEN asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from msgspec import UNSET, UnsetType
 
 from adapters.authzen import forms
-from adapters.authzen.codec import JSON, MSGPACK, Codec, decoded, framed_evaluation, plain_items, spelled
+from adapters.authzen.codec import JSON, MSGPACK, Codec, decoded, framed_evaluation, plain_batch, spelled
 from spir.errors import RequestError
 from spir.model.request import EMPTY, Action, Entity, Request
 from spir.model.value import Value
@@ -82,7 +81,7 @@ class Defaults:
 
 
 class Asked(NamedTuple):
-    """One item of a batch, as it came; and its form, if it has been read already."""
+    """One item of a batch in its codec: as it came, or, if it has been read already, as its form is written."""
 
     raw: bytes
     form: forms.Item[Any] | None
@@ -134,7 +133,7 @@ def evaluation(body: bytes) -> Request:
 
 def batch(body: bytes) -> Request | Batch:
     """Several evaluations in JSON; or one, where there are no items. Raises RequestError."""
-    return _several(decoded(JSON, forms.Several, body), JSON, body)
+    return _several(JSON, body)
 
 
 def frame(body: bytes) -> Greeting | Request | Batch:
@@ -143,7 +142,7 @@ def frame(body: bytes) -> Greeting | Request | Batch:
     if found is not None:
         return _request(found)
     loose: forms.Several = decoded(MSGPACK, forms.Several, body)
-    return Greeting(loose.bearer) if loose.bearer else _several(loose, MSGPACK, body)
+    return Greeting(loose.bearer) if loose.bearer else _several(MSGPACK, body)
 
 
 def search(wanted: Literal["subject", "resource", "action"], body: bytes) -> Search:
@@ -180,15 +179,21 @@ def nothing(body: bytes) -> None:
 # -- inner -------------------------------------------------------------------------------------
 
 
-def _several(found: forms.Several, codec: Codec, body: bytes) -> Request | Batch:
-    said = spelled(codec, forms.Item(found.subject, found.action, found.resource, found.context, found.deferred))
+def _several(codec: Codec, body: bytes) -> Request | Batch:
+    plain = plain_batch(codec, body)
+    if plain is not None:
+        found: forms.Item[Any] = plain
+        options = plain.options
+        items = tuple([Asked(codec.encode(item), item) for item in plain.evaluations])
+    else:
+        loose: forms.Several = decoded(codec, forms.Several, body)
+        found, options = loose, loose.options
+        items = tuple([Asked(bytes(item), None) for item in loose.evaluations])
     defaults = Defaults.of(found)
-    if not found.evaluations:
+    if not items:
         return defaults.completed(forms.Item())
-    raw = map(bytes, found.evaluations)
-    read: Iterable[forms.Item[Any] | None] = plain_items(codec, body) or repeat(None)
-    items = tuple(map(Asked, raw, read))
-    return Batch(items, found.options.evaluations_semantic, defaults, said, codec)
+    said = spelled(codec, forms.Item(found.subject, found.action, found.resource, found.context, found.deferred))
+    return Batch(items, options.evaluations_semantic, defaults, said, codec)
 
 
 def _whole(make: Callable[[], T]) -> T | None:

@@ -203,8 +203,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if lines is not self._dated[0]:  # once a second
             type(self)._dated = (lines, b"".join([b"%b: %b\r\n" % line for line in lines]))
         transport = self._one_write.direct
-        closing = b"connection: close\r\n" if last else b""
-        transport.write(b"%b%b%b\r\n%b" % (head, self._dated[1], closing, body))
+        end = b"connection: close\r\n\r\n" if last else b"\r\n"
+        transport.write(b"".join((head, self._dated[1], end, body)))
         if last:
             transport.close()
         self.on_response_complete()
