@@ -23,7 +23,7 @@ from adapters.authzen import events, reading
 from adapters.authzen.call import Arrived, Ids, Reply, credentials_of, head, quick_head
 from adapters.authzen.codec import JSON
 from adapters.authzen.deciding import Deciding, Evaluated
-from adapters.authzen.gate import Gate
+from adapters.authzen.gate import Gate, Shown
 from adapters.authzen.operations import Operation
 from adapters.authzen.pace import TURN, drawn
 from adapters.authzen.port import PdpPort
@@ -57,6 +57,15 @@ class _Answer(msgspec.Struct, frozen=True):
     encoded: bytes
 
 
+class _Turn(msgspec.Struct):
+    """What is decided together, and recorded in one commit. `callers`: who may make calls, looked at once a turn."""
+
+    now: datetime
+    callers: dict[tuple[Shown, str], str] = {}
+    answers: list[_Answer] = []
+    records: list[Record] = []
+
+
 @dataclass(frozen=True)
 class Quickly:
     """`operations`: one evaluation and several, by path. `refused` is the service's own."""
@@ -82,39 +91,37 @@ class Quickly:
 
     def _decide(self) -> None:
         """Decide for those who wait, as long as a turn lasts; then others go first."""
-        now, until = self.services.now(), time.perf_counter() + TURN
-        answers: list[_Answer] = []
-        records: list[Record] = []
+        turn, until = _Turn(self.services.now()), time.perf_counter() + TURN
         for _ in range(min(len(self.arrived), MOST_TOGETHER)):
             arrival = self.arrived.popleft()
             try:
-                self._one(arrival, now, answers, records)
+                self._one(arrival, turn)
             except Exception as error:
                 self._start(self._refused(arrival, error))
             if time.perf_counter() > until:
                 break
         if self.arrived:
             asyncio.get_running_loop().call_soon(self._decide)
-        if answers:
-            self._record(records, answers)
+        if turn.answers:
+            self._record(turn.records, turn.answers)
 
-    def _one(self, arrival: _Arrival, now: datetime, answers: list[_Answer], records: list[Record]) -> None:
+    def _one(self, arrival: _Arrival, turn: _Turn) -> None:
         """Decide for one call. Raises what the ordinary way raises."""
         exchange, address, _, _ = arrival
         operation = self.operations[exchange.path]
-        ids, caller = self._admitted(arrival, operation, now)
+        ids, caller = self._admitted(arrival, operation, turn)
         call = events.Call(operation.id, caller, address, ids.trace)
         if operation.id == ONE:
-            done = self.deciding.evaluated(exchange.body, now)
+            done = self.deciding.evaluated(exchange.body, turn.now)
             answer = _Answer(arrival, operation, ids, (done,), done.encoded)
         else:
             found = reading.batch(exchange.body)
             if isinstance(found, Batch) and len(found.items) > MOST_ITEMS:
-                self._start(self._slowly(arrival, operation, ids, call, found, now))
+                self._start(self._slowly(arrival, operation, ids, call, found, turn.now))
                 return
-            answer = self._several(arrival, operation, ids, found, now)
-        records += events.evaluated(call, answer.given, now)
-        answers.append(answer)
+            answer = self._several(arrival, operation, ids, found, turn.now)
+        turn.records += events.evaluated(call, answer.given, turn.now)
+        turn.answers.append(answer)
 
     def _several(
         self, arrival: _Arrival, operation: Operation, ids: Ids, found: Request | Batch, now: datetime
@@ -137,18 +144,23 @@ class Quickly:
         else:
             self._tell(_Answer(arrival, operation, ids, given, JSON.several([one.encoded for one in given])))
 
-    def _admitted(self, arrival: _Arrival, operation: Operation, now: datetime) -> tuple[Ids, str]:
+    def _admitted(self, arrival: _Arrival, operation: Operation, turn: _Turn) -> tuple[Ids, str]:
         """The ids of a call, and its caller, who may make it. Raises what the ordinary way raises."""
         exchange, address, certificate, _ = arrival
         own, authorization = exchange.own, exchange.head.known
-        ids = Ids.of(own.get(b"traceparent"), own.get(b"x-request-id"), self.numbers)
-        if authorization is None or own.get(b"x-request-id", ids.request) is not ids.request:
+        named = own.get(b"x-request-id")
+        ids = Ids.of(own.get(b"traceparent"), named, self.numbers)
+        if authorization is None or (named is not None and named is not ids.request):
             arrived = self._arrived(arrival)
             arrived.check(exchange.headers)
             arrived.check_type()
             exchange.head.known = authorization = arrived.headers.get(b"authorization", b"")
-        shown = (authorization, certificate, address)
-        return ids, self.gate.admit(shown, partial(credentials_of, shown), operation.permission, now).id
+        shown, permission = (authorization, certificate, address), operation.permission
+        caller = turn.callers.get((shown, permission))
+        if caller is None:
+            caller = self.gate.admit(shown, partial(credentials_of, shown), permission, turn.now).id
+            turn.callers[shown, permission] = caller
+        return ids, caller
 
     def _record(self, records: list[Record], answers: list[_Answer]) -> None:
         try:
