@@ -45,7 +45,7 @@ import msgspec  # noqa: E402
 from bench._report import Report, percentile  # noqa: E402
 
 PATH = "/access/v1/evaluation"
-BATCHES = ((50, 1), (20, 2), (30, 2), (50, 4))  # items, connections
+BATCHES = ((50, 1), (20, 2), (50, 4))  # items, connections
 DIFFERENT = 19_200  # requests: a multiple of all of them and of 64
 KINDS = [
     "result",
