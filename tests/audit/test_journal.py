@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -81,6 +82,30 @@ def test_a_record_that_fails_leaves_no_transaction_open():
         journal.record(connection, decided(1))
     assert not connection.in_transaction
     assert rows(connection) == []
+
+
+def test_records_that_are_written_together_are_those_that_are_written_one_by_one():
+    singly, _ = filled(count=2060)
+    together, journal = opened()
+    every = [started(), *map(decided, range(1, 2060))]
+    for start, end in ((0, 1), (1, 1), (1, 1000), (1000, 1030), (1030, 2060)):
+        assert journal.append(together, *every[start:end]) == end
+    assert rows(together) == rows(singly)
+    patients = "select * from audit_patient order by seq"
+    assert list(together.execute(patients)) == list(singly.execute(patients))
+    again = Journal(NAMES)
+    assert again.head(together) == journal.head(together) == (2060, root_of(row[2] for row in rows(singly)))
+
+
+def test_one_that_cannot_be_written_takes_those_with_it_and_nothing_else():
+    connection, journal = filled(count=3)
+    odd = replace(decided(3), subject=7)  # type: ignore[arg-type]
+    connection.execute("begin")
+    with pytest.raises(TypeError):
+        journal.append(connection, decided(3), odd, decided(4))
+    connection.execute("rollback")
+    assert journal.append(connection, decided(3), decided(4)) == 5
+    assert rows(connection) == rows(filled(count=5)[0])
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 1023, 1024, 1025, 1500])
