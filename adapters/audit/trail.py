@@ -90,8 +90,13 @@ def export(connection: apsw.Connection, out: BinaryIO) -> int:
         out.write(_line(record) + b"\n")
         count += 1
     for note in trail.notes:
-        out.write(dumps({"checkpoint": note}) + b"\n")
+        out.write(_noted(note))
     return count
+
+
+def _noted(note: str) -> bytes:
+    """The line of a checkpoint, its end included."""
+    return dumps({"checkpoint": note}) + b"\n"
 
 
 def _line(record: Stored) -> bytes:
@@ -117,7 +122,8 @@ def from_export(lines: Iterable[bytes]) -> Trail:
     records: list[bytes] = []
     notes: list[str] = []
     for line in given:
-        if line.startswith(b'{"checkpoint":') and isinstance(note := (_object(line) or {}).get("checkpoint"), str):
+        note = (_object(line) or {}).get("checkpoint") if line.startswith(b'{"checkpoint":') else None
+        if isinstance(note, str) and _noted(note) == line:
             notes.append(note)
         else:
             records.append(line.rstrip(b"\n"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adapters.audit.journal import START, Journal, chained
@@ -255,6 +255,7 @@ def test_any_change_of_one_byte_of_an_export_is_found(tmp_path: Path):
     data = exported(kept)
 
     @given(st.integers(0, len(data) - 1), st.integers(0, 255))
+    @example(len(data) - 1, ord(" "))  # what ends the last line
     def change(place: int, byte: int) -> None:
         mutant = data[:place] + bytes([byte]) + data[place + 1 :]
         if mutant == data:
