@@ -85,7 +85,9 @@ class Reads:
         slowly = f"{constant(_inside)}({known}, {constant(tuple(names))})"
         if len(names) > 1:
             return slowly
-        return f"({known}.get({constant(names[0])}) if {known}.__class__ is {constant(MappingProxyType)} else {slowly})"
+        name, kinds = constant(names[0]), (constant(dict), constant(MappingProxyType))
+        plain = " or ".join(f"{known}.__class__ is {kind}" for kind in kinds)
+        return f"({known}.get({name}) if {plain} else {slowly})"
 
     def _get(self, dimension: str) -> str:
         """The name of the `get` of one dimension's properties, bound once."""
