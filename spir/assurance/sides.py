@@ -8,11 +8,13 @@ one object, and so are their regions: what differs is known by identity.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeAlias
 
 from spir.assurance.duties import Duty, Other, clash, duties_of, meets
+from spir.assurance.proof.box import Box
 from spir.assurance.proof.domain import NOTHING, PRESENT, Domain, under
 from spir.assurance.proof.scope import reach, region, stopped
 from spir.assurance.proof.solver import Undecided
@@ -24,10 +26,14 @@ from spir.engine.ruleset import Rule, RuleSet
 from spir.model.obligation import Obligation
 from spir.model.policy import Kind, Layer, OnMissing, OperationPattern, lies_under
 
-__all__ = ["COVERS", "STOPPERS", "Owner", "Regions", "Side", "Slice", "may_meet", "says"]
+__all__ = ["COVERS", "STOPPERS", "Near", "Owner", "Regions", "Side", "Slice", "may_meet", "says"]
 
 STOPPERS = (Kind.DENY, Kind.REQUIRE)
 COVERS = (Kind.PERMIT, Kind.DELEGATE)
+
+
+# The rules that may have a request in common with one, itself included, in order.
+Near: TypeAlias = Callable[[Rule], Iterable[Rule]]
 
 
 def says(rule: Rule, world: World) -> Statement:
@@ -57,16 +63,21 @@ def _alike(one: OperationPattern, other: OperationPattern) -> bool:
 
 @dataclass(slots=True)
 class Regions:
-    """The regions of rules and of places without a layer, made once for both versions."""
+    """The regions of rules and of places without a layer, made once for both versions.
+
+    `boxes` knows those of a rule already, None where they are too many.
+    """
 
     world: World
+    boxes: Callable[[Rule], tuple[Box, ...] | None] | None = None
     _rules: dict[int, Region] = field(default_factory=dict)
     _places: dict[Statement, Region] = field(default_factory=dict)
 
     def of(self, rule: Rule) -> Region:
         found = self._rules.get(id(rule))
         if found is None:
-            found = self._rules[id(rule)] = Region(says(rule, self.world), self.world)
+            known = (self.boxes(rule),) if self.boxes else ()
+            found = self._rules[id(rule)] = Region(says(rule, self.world), self.world, *known)
         return found
 
     def without(self, jurisdictions: Iterable[str]) -> tuple[Region, ...]:
@@ -100,12 +111,17 @@ class Owner:
 
 
 class Side:
-    """One version. `rules` are its rules in the order of the documents."""
+    """One version. `rules` are its rules in the order of the documents.
 
-    def __init__(self, rules: Sequence[Rule], whole: RuleSet, regions: Regions) -> None:
+    `known` gives the rules of this version that may have a request in common with one, in order, where somebody
+    knows them better than by the operations that they name.
+    """
+
+    def __init__(self, rules: Sequence[Rule], whole: RuleSet, regions: Regions, known: Near | None = None) -> None:
         self.rules = tuple(rules)
         self.whole = whole
         self.regions = regions
+        self._find = known or self._by_operation
         self._own = frozenset(map(id, rules))
         self._near: dict[int, Slice] = {}
         self.gaps: Mapping[Layer, tuple[Region, ...]] = {
@@ -116,14 +132,20 @@ class Side:
     def has(self, rule: Rule) -> bool:
         return id(rule) in self._own
 
+    def but(self, other: Side) -> list[Rule]:
+        """The rules that the other version does not have."""
+        return [rule for rule in self.rules if id(rule) not in other._own]
+
     def near(self, rule: Rule) -> Slice:
         """The rules that may have a say on the requests that this one has."""
         found = self._near.get(id(rule))
         if found is None:
-            numbers = {number for pattern in rule.policy.operations for number in self._named(pattern)}
-            near = (self.rules[number] for number in sorted(numbers))
-            found = self._near[id(rule)] = Slice(self, tuple(other for other in near if may_meet(rule, other)))
+            found = self._near[id(rule)] = Slice(self, tuple(self._find(rule)))
         return found
+
+    def _by_operation(self, rule: Rule) -> Iterator[Rule]:
+        numbers = {number for pattern in rule.policy.operations for number in self._named(pattern)}
+        return (self.rules[number] for number in sorted(numbers) if may_meet(rule, self.rules[number]))
 
     def _named(self, pattern: OperationPattern) -> Iterator[int]:
         """The places of rules that name the pattern's verb and type, or part of what it leaves open."""
@@ -154,11 +176,14 @@ class Slice:
 
     def about(self, start: Zone) -> Slice:
         """Only the rules that have a say somewhere in the zone."""
-        of = self.side.regions.of
         try:
-            boxes = [box for region in start[0] for box in region.boxes]
+            return self.meeting([box for region in start[0] for box in region.boxes])
         except Undecided:
             return self
+
+    def meeting(self, boxes: Sequence[Box]) -> Slice:
+        """Only the rules that have a say somewhere in these boxes."""
+        of = self.side.regions.of
         return Slice(self.side, tuple(rule for rule in self.rules if any(of(rule).meets(box) for box in boxes)))
 
     # -- granting --

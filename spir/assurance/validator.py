@@ -18,6 +18,7 @@ from spir.assurance.checks.registry import CHECKS, Check
 from spir.assurance.finding import Finding, Severity
 from spir.assurance.report import Report, judged
 from spir.assurance.suppression import Suppression
+from spir.assurance.survey import Survey
 from spir.engine.compiler import Compiled, compile_rules
 from spir.engine.ruleset import RuleSet
 from spir.language.document import Documents
@@ -35,15 +36,18 @@ def validate(
     suppressions: Sequence[Suppression] = (),
     only: Sequence[str] = (),
     step: Step = lambda check, done, total: True,
+    survey: Survey | None = None,
 ) -> Report:
     """Run the checks (`only` these, if any are named) on `rules`, which are those of `documents`.
 
     `at` is the moment at which suppressions count and policies may have expired. `compiled` are the same
-    rules, where somebody has them compiled already.
+    rules, where somebody has them compiled already; `survey` is one of them, with what is known from the version
+    before (`Survey.then`). The report is the same with it and without.
     """
     decide = (compiled or compile_rules(rules)).decide
     checks = [check for check in CHECKS.values() if not only or check.id in only]
-    examined = Examination(rules, documents.vocabulary, decide, at, surroundings, step)
+    known = survey or Survey.of(rules, documents.vocabulary)
+    examined = Examination(known, decide, at, surroundings, step)
     findings = [finding for check in checks for finding in _run(check, examined)]
     found = judged(findings, suppressions, at)
     return replace(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from spir.assurance.checks.examination import Claim, Examination
 from spir.assurance.checks.extent import commons
 from spir.assurance.checks.grouping import names
 from spir.assurance.finding import Counterexample, Finding, Named, Severity
 from spir.assurance.proof.box import Box, covered
-from spir.assurance.proof.domain import under
 from spir.assurance.proof.scope import CATEGORY, TYPE, VERB
-from spir.assurance.proof.terms import ORGANIZATION, Variable, some
+from spir.assurance.proof.terms import Variable
+from spir.assurance.survey import Answer
 from spir.engine.ruleset import Rule
 from spir.model.decision import Decision
 from spir.model.policy import Kind, Layer
@@ -39,22 +40,29 @@ class Lack:
 
 
 def uncovered(examined: Examination) -> Iterator[Finding]:
-    covered_by_one = {layer: _covered_by_one(examined, layer) for layer in Layer}
     # of a layer with rules that are not decided nobody knows that it grants nothing
     decided = {layer: all(examined.region(rule) is not None for rule in _covers(examined, layer)) for layer in Layer}
-    lacks = [
-        lack
-        for permit in examined.each(examined.of(Kind.PERMIT))
-        for layer in examined.layers_above(permit)
-        if id(permit) not in covered_by_one[layer]
-        for lack in _lacks(examined, permit, layer, decided[layer])
-    ]
+    lacks = [lack if decided[lack.layer] else replace(lack, whole=False) for lack in _every_lack(examined)]
     every = len(lacks) <= REPLAYED
     for region, group in examined.each(_groups(examined, lacks)):
         shown = list(_shown(examined, group, every))
         if shown:
             kept = [lack for lack, _ in shown] if every else group
             yield _finding(examined, kept, region if len(group) > 1 else group[0].box, shown[0][1])
+
+
+def _every_lack(examined: Examination) -> Iterator[Lack]:
+    lower = [permit for permit in examined.of(Kind.PERMIT) if examined.layers_above(permit)]
+    new = [permit for permit in lower if examined.survey.known("ceiling", permit) is None]
+    whole = {layer: _covered_by_one(examined, layer, new) for layer in Layer}
+    for permit in examined.each(lower):
+        yield from examined.recall("ceiling", permit, partial(_lacking, examined, permit, whole))
+
+
+def _lacking(examined: Examination, permit: Rule, whole: Mapping[Layer, frozenset[int]]) -> Answer:
+    layers = [layer for layer in examined.layers_above(permit) if id(permit) not in whole[layer]]
+    found = tuple(lack for layer in layers for lack in _lacks(examined, permit, layer))
+    return Answer(found, frozenset((Kind.PERMIT, Kind.DELEGATE)))
 
 
 def _shown(examined: Examination, group: Sequence[Lack], every: bool) -> Iterator[tuple[Lack, Counterexample]]:
@@ -66,18 +74,21 @@ def _shown(examined: Examination, group: Sequence[Lack], every: bool) -> Iterato
                 return
 
 
-def _covered_by_one(examined: Examination, layer: Layer) -> frozenset[int]:
-    """Permits all of whose requests a single rule of the layer grants or delegates: most of them, and quickly told."""
-    permits, index = examined.index(Kind.PERMIT)
-    found = (index.inside(examined.region(rule)) for rule in examined.each(_covers(examined, layer)))
-    return frozenset(id(permits[place]) for places in found for place in places)
+def _covered_by_one(examined: Examination, layer: Layer, permits: Sequence[Rule]) -> frozenset[int]:
+    """Permits all of whose requests a single rule of the layer grants or delegates, quickly told of many at once."""
+    covers = _covers(examined, layer)
+    if len(permits) < len(covers) or not any(layer < permit.layer for permit in permits):
+        return frozenset()
+    inside = examined.survey.inside
+    return frozenset(
+        id(permit) for rule in examined.each(covers) for permit in inside(examined.region(rule), Kind.PERMIT)
+    )
 
 
-def _lacks(examined: Examination, permit: Rule, layer: Layer, decided: bool) -> Iterator[Lack]:
+def _lacks(examined: Examination, permit: Rule, layer: Layer) -> Iterator[Lack]:
     granted = examined.region(permit) or ()
-    here = tuple(commons(granted, _stated(examined, layer)))
-    rules, index = examined.index(Kind.PERMIT, Kind.DELEGATE)
-    met = [rules[place] for place in index.meeting(here)]
+    here = tuple(commons(granted, examined.stated(layer)))
+    met = examined.survey.meeting(here, Kind.PERMIT, Kind.DELEGATE)
     near = [rule for rule in met if rule.layer is layer]
     # what a layer further up permits is granted, whatever this one says: nobody misses its consent there
     above = [rule for rule in met if rule.layer < layer and rule.policy.kind is Kind.PERMIT]
@@ -86,24 +97,19 @@ def _lacks(examined: Examination, permit: Rule, layer: Layer, decided: bool) -> 
         left = covered(box, boxes)
         if left.whole is False and left.rest is not None:
             everywhere = all(covered(each, here).whole for each in granted)
-            yield Lack(permit, layer, tuple(near), left.rest, decided and everywhere and not near)
+            yield Lack(permit, layer, tuple(near), left.rest, everywhere and not near)
             return
 
 
 def let_through(examined: Examination, layer: Layer, box: Box) -> Iterator[Box]:
     """Parts of the box that the layer permits or delegates, or has no document for."""
     silent = [box]
-    for stated in _stated(examined, layer):
+    for stated in examined.stated(layer):
         silent = [part for piece in silent for part in piece.minus(stated)]
     yield from silent
-    for rule in _covers(examined, layer):
-        yield from commons((box,), examined.region(rule))
-
-
-def _stated(examined: Examination, layer: Layer) -> tuple[Box, ...]:
-    """The organisations that the layer has any document for."""
-    paths = {found.jurisdiction for found in examined.rules.sets if found.layer is layer}
-    return examined.boxes(some(examined.world.test(ORGANIZATION, under(path)) for path in sorted(paths))) or ()
+    for rule in examined.survey.meeting((box,), Kind.PERMIT, Kind.DELEGATE):
+        if rule.layer is layer:
+            yield from commons((box,), examined.region(rule))
 
 
 def _covers(examined: Examination, layer: Layer) -> list[Rule]:

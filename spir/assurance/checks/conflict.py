@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from spir.assurance.checks.examination import Examination
-from spir.assurance.checks.grouping import Pair, findings, names
+from spir.assurance.checks.grouping import findings, names
 from spir.assurance.checks.restraint import restraints, stops
 from spir.assurance.finding import Finding, Severity
-from spir.assurance.proof.pairs import Index
 from spir.engine.ruleset import Rule
 from spir.model.policy import Kind
 
@@ -33,25 +32,13 @@ def conflict(examined: Examination) -> Iterator[Finding]:
     *Mend:* say in the permit whom it is not for, or take out one of the two.
     """
     met = list(restraints(examined, lambda rule, permit: rule.layer is permit.layer))
-    partly = [found.pair for found in met if not found.whole and found.by is Kind.DENY]
-    exceptions = _exceptions(examined, partly)
+    partly = [found for found in met if not found.whole and found.by is Kind.DENY]
     errors = [found.pair for found in met if found.whole]
-    warnings = [pair for pair in partly if id(pair.upper) not in exceptions[id(pair.lower)]]
-    notes = [pair for pair in partly if id(pair.upper) in exceptions[id(pair.lower)]]
+    warnings = [found.pair for found in partly if not found.exception]
+    notes = [found.pair for found in partly if found.exception]
     yield from findings(examined, Severity.ERROR, errors, stops, _never)
     yield from findings(examined, Severity.WARNING, warnings, stops, _partly)
     yield from findings(examined, Severity.NOTE, notes, stops, _except)
-
-
-def _exceptions(examined: Examination, pairs: Sequence[Pair]) -> Mapping[int, frozenset[int]]:
-    """Of each permit of the pairs the denies whose region lies within its own, by identity."""
-    denies = list({id(pair.upper): pair.upper for pair in pairs}.values())
-    permits = list({id(pair.lower): pair.lower for pair in pairs}.values())
-    index = Index.of([examined.region(rule) for rule in denies])
-    return {
-        id(permit): frozenset(id(denies[place]) for place in index.inside(examined.region(permit)))
-        for permit in examined.each(permits)
-    }
 
 
 def _never(rule: Rule, permits: Sequence[Rule]) -> tuple[str, str]:

@@ -33,7 +33,7 @@ def dead(examined: Examination) -> Iterator[Finding]:
     *Mend:* correct the condition, or take the policy out.
     """
     too_many: list[Rule] = []
-    for rule in examined.each(examined.rules.every):
+    for rule in examined.each(examined.survey.every):
         region, acts = examined.region(rule), examined.acts(rule)
         if region is None or acts is None:
             too_many.append(rule)

@@ -1,41 +1,39 @@
 """What every check is given: the rules, the words, the engine that replays, and what is known of the site.
 
-One examination is one look at one set of rules. It remembers what several
-checks need (the requests that a rule is about), and counts what did not hold
-up when the engine was asked.
+One examination is one look at one set of rules at one moment. What is known of
+the rules is in the survey; what did not hold up when the engine was asked is
+counted here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from spir.assurance.checks.wording import words
 from spir.assurance.finding import Counterexample
 from spir.assurance.proof.box import Box, boxes
 from spir.assurance.proof.domain import Domain, Line, interval, micros, under
-from spir.assurance.proof.pairs import Index
-from spir.assurance.proof.scope import reach, region, stopped
-from spir.assurance.proof.terms import CLOCK, ORGANIZATION, Statement, every
-from spir.assurance.proof.truth import reading
+from spir.assurance.proof.terms import CLOCK, ORGANIZATION, Statement, some
 from spir.assurance.proof.witness import witness
-from spir.assurance.proof.world import NOW, World, negation
+from spir.assurance.proof.world import NOW, World
+from spir.assurance.proof.zone import STEPS, Reasoner
+from spir.assurance.sides import Regions, Side
+from spir.assurance.survey import Answer, Boxes, Survey
 from spir.engine.attributes import NoFacts
 from spir.engine.ruleset import Rule, RuleSet
 from spir.engine.ruling import Decide
 from spir.language.vocabulary import Vocabulary
 from spir.model.decision import Decision
-from spir.model.policy import Kind, Layer, OnMissing, OperationPattern
+from spir.model.policy import Kind, Layer, OperationPattern
 from spir.model.request import Entity, Request
 
 __all__ = ["SOURCES", "Boxes", "Claim", "Examination", "Step", "Surroundings", "Unfinished"]
 
 T = TypeVar("T")
 
-# The requests of a statement; None where they are too many boxes, and nothing is decided.
-Boxes: TypeAlias = tuple[Box, ...] | None
 # check, done, total -> whether to go on
 Step: TypeAlias = Callable[[str, int, int], bool]
 # What the engine must say to a request for it to show a finding.
@@ -65,8 +63,7 @@ class Surroundings:
 class Examination:
     """`dropped` counts requests that did not show what they should have when they were replayed."""
 
-    rules: RuleSet
-    vocabulary: Vocabulary
+    survey: Survey
     decide: Decide
     at: datetime
     surroundings: Surroundings = Surroundings()
@@ -75,64 +72,85 @@ class Examination:
     dropped: int = 0
     world: World = field(init=False)
     _jurisdictions: dict[Domain, str] = field(default_factory=dict)
-    _regions: dict[int, Boxes] = field(default_factory=dict)
-    _acts: dict[int, Boxes] = field(default_factory=dict)
-    _indexes: dict[tuple[Kind, ...], tuple[list[Rule], Index]] = field(default_factory=dict)
+    _stated: dict[Layer, tuple[Box, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.world = World(self.vocabulary, self.rules.site, self.at)
+        self.world = replace(self.survey.world, now=self.at)
         universe = self.world.universe(ORGANIZATION)
         paths = {found.jurisdiction for found in self.rules.sets} - {""}
         self._jurisdictions = {under(path) & universe: path for path in sorted(paths)}
 
     # -- rules --
 
-    def of(self, *kinds: Kind) -> list[Rule]:
+    @property
+    def rules(self) -> RuleSet:
+        return self.survey.rules
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.survey.vocabulary
+
+    def of(self, *kinds: Kind) -> tuple[Rule, ...]:
         """The rules of these kinds, in the order of the documents."""
-        return [rule for rule in self.rules.every if rule.policy.kind in kinds]
+        return self.survey.of_kind(*kinds)
 
     def region(self, rule: Rule) -> Boxes:
         """The requests that it applies to and for which its condition is true."""
-        found = self._regions.get(id(rule), ())
-        if not found and id(rule) not in self._regions:
-            found = self._regions[id(rule)] = self.boxes(region(rule, self.world))
-        return found
+        return self.survey.region(rule)
 
     def acts(self, rule: Rule) -> Boxes:
         """The requests for which it does what it is for: grants, stops or obliges, what it cannot decide included."""
-        found = self._acts.get(id(rule), ())
-        if not found and id(rule) not in self._acts:
-            found = self._acts[id(rule)] = self._acting(rule)
-        return found
+        return self.survey.acts(rule)
 
-    def _acting(self, rule: Rule) -> Boxes:
-        kind = rule.policy.kind
-        if kind in (Kind.DENY, Kind.REQUIRE):
-            return self.boxes(stopped(rule, self.world))
-        if kind is Kind.OBLIGE and rule.policy.on_missing is OnMissing.DENY:
-            unless = negation(reading(rule.policy.when, self.world).false, self.world)
-            return self.boxes(every((reach(rule, self.world), unless)))
-        return self.region(rule)
-
-    def index(self, *kinds: Kind) -> tuple[list[Rule], Index]:
-        """The rules of these kinds, and by their places what they do (`acts`)."""
-        found = self._indexes.get(kinds)
-        if found is None:
-            rules = self.of(*kinds)
-            found = self._indexes[kinds] = (rules, Index.of([self.acts(rule) for rule in rules]))
-        return found
+    def side(self) -> Side:
+        """The rules as zones of requests."""
+        survey = self.survey
+        return Side(survey.every, survey.rules, Regions(self.world, survey.acts), survey.around)
 
     def boxes(self, statement: Statement) -> Boxes:
         return boxes(statement, self.world)
 
-    def layers_above(self, rule: Rule) -> Iterator[Layer]:
+    def layers_above(self, rule: Rule) -> tuple[Layer, ...]:
         """Layers above the rule's own that have any document, highest first."""
-        stated = {found.layer for found in self.rules.sets}
-        yield from (layer for layer in Layer if layer < rule.layer and layer in stated)
+        return self.survey.above[rule.layer]
+
+    def stated(self, layer: Layer) -> tuple[Box, ...]:
+        """The organisations that the layer has any document for."""
+        found = self._stated.get(layer)
+        if found is None:
+            tests = (self.world.test(ORGANIZATION, under(path)) for path in self.survey.jurisdictions(layer))
+            found = self._stated[layer] = self.boxes(some(tests)) or ()
+        return found
 
     def words(self, box: Box) -> str:
         """The requests of a box, for people."""
         return words(box, self._jurisdictions)
+
+    # -- what was found out before --
+
+    def recall(self, question: str, rule: Rule, find: Callable[[], Answer]) -> Any:
+        """The answer to a question about the rule: as it was, where it still holds (`spir.assurance.survey`)."""
+        answer = self.survey.known(question, rule)
+        if answer is None:
+            answer = find()
+            self.survey.keep(question, rule, answer)
+        return answer.value
+
+    def reasoned(self, question: str, rule: Rule, reasoner: Reasoner, find: Callable[[], Answer]) -> Any:
+        """`recall` for what takes reasoning.
+
+        All questions together have so many steps. They count alike whether they are taken now or were before,
+        and where there are too few left for any question, nothing is recalled and nothing kept.
+        """
+        known = self.survey.known(question, rule)
+        if known is not None and reasoner.left - known.steps >= STEPS:
+            reasoner.charge(known.steps)
+            return known.value
+        before = reasoner.left
+        answer = find()
+        if reasoner.left >= STEPS:
+            self.survey.keep(question, rule, replace(answer, steps=before - reasoner.left))
+        return answer.value
 
     # -- time --
 
@@ -156,7 +174,7 @@ class Examination:
 
     def shown(self, box: Box, claim: Claim) -> Counterexample | None:
         """A request of the box for which the engine says what the claim says; None if none was found."""
-        somewhere = Box(box.world, {ORGANIZATION: self.world.universe(ORGANIZATION), **box.domains}, box.relations)
+        somewhere = Box(self.world, {ORGANIZATION: self.world.universe(ORGANIZATION), **box.domains}, box.relations)
         found = witness(self._now(somewhere)) or witness(somewhere)
         return None if found is None else self.replayed(found.request, found.at, claim)
 

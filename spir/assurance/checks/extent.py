@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from spir.assurance.checks.examination import Boxes
 from spir.assurance.proof.box import Box, covered
+from spir.assurance.survey import Boxes
 
 __all__ = ["commons", "within"]
 
@@ -22,4 +22,6 @@ def within(inner: Boxes, outer: Boxes) -> bool:
     """Whether all of the one surely lies in the other. False where that is not decided."""
     if inner is None or outer is None:
         return False
+    if len(outer) == 1:
+        return all(box <= outer[0] for box in inner)
     return all(covered(box, outer).whole for box in inner)

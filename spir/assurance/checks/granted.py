@@ -18,8 +18,8 @@ PIECES = 200
 
 def granted(examined: Examination, permit: Rule, box: Box) -> Iterator[Box]:
     """Parts of the box, which lies within the permit's region, that nothing stands in the way of."""
-    stops = [stop for rule in examined.of(Kind.DENY, Kind.REQUIRE) for stop in examined.acts(rule) or ()]
-    stops = [stop for stop in stops if stop.meets(box)]
+    near = examined.survey.meeting((box,), Kind.DENY, Kind.REQUIRE)
+    stops = [stop for rule in near for stop in examined.acts(rule) or () if stop.meets(box)]
     waiting = [(box, tuple(examined.layers_above(permit)), 0)]
     for _ in range(PIECES):
         if not waiting:

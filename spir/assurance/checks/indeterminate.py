@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 
 from spir.assurance.checks.examination import Claim, Examination
@@ -16,11 +18,12 @@ from spir.assurance.proof.terms import NEVER, Statement, Variable, every
 from spir.assurance.proof.truth import reading
 from spir.assurance.proof.world import negation
 from spir.assurance.proof.zone import Question, Reasoner, Region, zone
-from spir.assurance.sides import STOPPERS, Regions, Side
+from spir.assurance.sides import STOPPERS
+from spir.assurance.survey import Answer
 from spir.engine.evaluate import free_attributes
 from spir.engine.ruleset import Rule
 from spir.model.decision import Decision
-from spir.model.policy import OnMissing
+from spir.model.policy import Kind, OnMissing
 
 __all__ = ["indeterminate"]
 
@@ -61,36 +64,68 @@ def _finding(examined: Examination, path: str, found: Sequence[tuple[Rule, Box, 
     return Finding(examined.check, Severity.NOTE, text, policies, region, shown, mend, len(found))
 
 
+@dataclass(frozen=True, slots=True)
+class _Lack:
+    """Requests without the attribute that nothing else would stop: all boxes that were tried, until one was `shown`."""
+
+    path: str
+    boxes: tuple[Box, ...]
+    shown: bool
+
+
 class _Gaps:
     """Requests that lack an attribute, and that nothing else would stop."""
 
     def __init__(self, examined: Examination) -> None:
         self.examined = examined
         self.reasoner = Reasoner(examined.world)
-        self.side = Side(examined.rules.every, examined.rules, Regions(examined.world))
+        self.side = examined.side()
+        self._told: dict[int, tuple[Box, Counterexample | None]] = {}
 
     def of(self, rule: Rule) -> Iterator[tuple[str, Box, Counterexample]]:
         """The attributes without which the rule alone denies, each with requests and one of them."""
+        lacks = self.examined.reasoned(self.examined.check, rule, self.reasoner, lambda: self._answered(rule))
+        if any(lack.shown and self._first(rule, lack.boxes) is None for lack in lacks):
+            lacks = self._answered(rule).value  # what showed it at another moment does not show it now
+        for lack in lacks:
+            found = self._first(rule, lack.boxes)
+            if found is not None:
+                yield lack.path, *found
+
+    def _answered(self, rule: Rule) -> Answer:
+        survey, solved = self.examined.survey, self.reasoner.solved
+        if not survey.near(rule, survey.acts(rule), Kind.PERMIT):
+            return Answer((), frozenset((Kind.PERMIT,)))
+        return Answer(tuple(self._lacks(rule)), lasting=self.reasoner.solved == solved)
+
+    def _lacks(self, rule: Rule) -> Iterator[_Lack]:
         own = zone(self.side.regions.of(rule))
-        part = self.side.near(rule).about(own)
+        part = self.side.near(rule)
         outside = tuple(stopper for stopper in part.stoppers if stopper != own)
-        for path in sorted(free_attributes(rule.policy.when)) if part.grants else ():
+        for path in sorted(free_attributes(rule.policy.when)):
             lacking = self._undecided(rule, path)
             if lacking != NEVER:
                 start = zone(Region(lacking, self.examined.world))
-                shown = self._shown(rule, Question(start, (part.grants,), outside))
-                if shown is not None:
-                    yield path, *shown
+                boxes = self._tried(rule, Question(start, (part.grants,), outside))
+                yield _Lack(path, boxes, self._first(rule, boxes) is not None)
 
-    def _shown(self, rule: Rule, question: Question) -> tuple[Box, Counterexample] | None:
-        try:
+    def _tried(self, rule: Rule, question: Question) -> tuple[Box, ...]:
+        found: list[Box] = []
+        with suppress(Undecided):
             for box in islice(self.reasoner.answers(question), TRIED):
-                found = self.examined.shown(box, _because(rule))
-                if found is not None:
-                    return box, found
-        except Undecided:
-            return None
-        return None
+                found.append(box)
+                if self._shown(rule, box) is not None:
+                    break
+        return tuple(found)
+
+    def _first(self, rule: Rule, boxes: Iterable[Box]) -> tuple[Box, Counterexample] | None:
+        return next(((box, shown) for box in boxes if (shown := self._shown(rule, box)) is not None), None)
+
+    def _shown(self, rule: Rule, box: Box) -> Counterexample | None:
+        known = self._told.get(id(box))
+        if known is None:
+            known = self._told[id(box)] = (box, self.examined.shown(box, _because(rule)))
+        return known[1]
 
     def _undecided(self, rule: Rule, path: str) -> Statement:
         """Requests without the attribute, for which the condition is neither true nor false."""

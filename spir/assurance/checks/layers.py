@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 from spir.assurance.checks.examination import Examination
@@ -10,10 +11,11 @@ from spir.assurance.finding import Counterexample, Finding, Named, Severity
 from spir.assurance.proof.box import Box
 from spir.assurance.proof.solver import Undecided
 from spir.assurance.proof.witness import Witness, holds, witness
-from spir.assurance.proof.zone import Question, Reasoner, Region, Zone, zone
-from spir.assurance.sides import Regions, Side, Slice
+from spir.assurance.proof.zone import Question, Reasoner, Region, zone
+from spir.assurance.survey import Answer
 from spir.engine.attributes import NoFacts
 from spir.engine.ruleset import Rule
+from spir.model.decision import Effect
 from spir.model.policy import Kind, Layer
 
 __all__ = ["layers"]
@@ -34,43 +36,63 @@ def layers(examined: Examination) -> Iterator[Finding]:
 
     *Mend:* report it, with the request; do not activate these policies.
     """
-    side = Side(examined.rules.every, examined.rules, Regions(examined.world))
-    reasoner = Reasoner(examined.world)
-    lower = [rule for rule in examined.of(Kind.PERMIT) if any(True for _ in examined.layers_above(rule))]
+    asked = _Asked(examined)
+    lower = [rule for rule in examined.of(Kind.PERMIT) if examined.layers_above(rule)]
     for permit in examined.each(lower[:ASKED]):
-        part = side.near(permit)
-        for layer in examined.layers_above(permit):
-            yield from _broken(examined, reasoner, part, permit, layer)
+        yield from asked.broken(permit)
 
 
-def _broken(examined: Examination, reasoner: Reasoner, part: Slice, permit: Rule, layer: Layer) -> Iterator[Finding]:
-    covers = tuple(zone(cover) for cover in part.covers(layer))
-    for found in _requests(reasoner, zone(part.side.regions.of(permit)), covers):
-        decision = examined.decide(found.request, NoFacts(), found.at)
-        if decision.permitted and not _granted(examined, part, found):
-            shown = Counterexample(found.request, found.at, decision.effect.value)
-            yield _finding(examined, permit, layer, "the engine permits", shown)
-    for found in _requests(reasoner, part.grant(permit), covers):
-        decision = examined.decide(found.request, NoFacts(), found.at)
-        shown = Counterexample(found.request, found.at, decision.effect.value)
-        yield _finding(examined, permit, layer, "the reasoning of the checks allows for", shown)
+class _Asked:
+    """Permits and what covers them, in one examination."""
 
+    def __init__(self, examined: Examination) -> None:
+        self.examined = examined
+        self.reasoner = Reasoner(examined.world)
+        self.side = examined.side()
 
-def _requests(reasoner: Reasoner, start: Zone, outside: tuple[Zone, ...]) -> Iterator[Witness]:
-    try:
-        boxes: list[Box] = list(islice(reasoner.answers(Question(start, (), outside)), TRIED))
-    except Undecided:
-        return
-    yield from (found for box in boxes if (found := witness(box)) is not None)
+    def broken(self, permit: Rule) -> Iterator[Finding]:
+        examined = self.examined
+        gaps = examined.reasoned(examined.check, permit, self.reasoner, lambda: self._answered(permit))
+        for layer, uncovered, allowed in gaps:
+            for found in self._requests(uncovered):
+                shown = self._shown(found)
+                if shown.effect == Effect.PERMIT.value and not self._granted(permit, found):
+                    yield _finding(examined, permit, layer, "the engine permits", shown)
+            for found in self._requests(allowed):
+                yield _finding(examined, permit, layer, "the reasoning of the checks allows for", self._shown(found))
 
+    def _answered(self, permit: Rule) -> Answer:
+        """By layer: what of the permit nothing of the layer covers; and what of it is granted all the same."""
+        solved, part = self.reasoner.solved, self.side.near(permit)
+        gaps = []
+        for layer in self.examined.layers_above(permit):
+            covers = tuple(zone(cover) for cover in part.covers(layer))
+            starts = (zone(self.side.regions.of(permit)), part.grant(permit))
+            gaps.append((layer, *(self._boxes(Question(start, (), covers)) for start in starts)))
+        kinds = frozenset((Kind.PERMIT, Kind.DELEGATE))
+        return Answer(tuple(gaps), kinds, lasting=self.reasoner.solved == solved)
 
-def _granted(examined: Examination, part: Slice, found: Witness) -> bool:
-    """Whether some permit holds that every layer above it covers, by what the conditions say one by one."""
+    def _boxes(self, question: Question) -> tuple[Box, ...]:
+        try:
+            return tuple(islice(self.reasoner.answers(question), TRIED))
+        except Undecided:
+            return ()
 
-    def met(region: Region) -> bool:
-        return holds(region.statement, examined.world, found.request, found.at)
+    def _requests(self, boxes: Iterable[Box]) -> Iterator[Witness]:
+        here = (replace(box, world=self.examined.world) for box in boxes)
+        return (found for box in here if (found := witness(box)) is not None)
 
-    return any(all(any(map(met, group)) for group in grant) for grant in part.grants)
+    def _shown(self, found: Witness) -> Counterexample:
+        decision = self.examined.decide(found.request, NoFacts(), found.at)
+        return Counterexample(found.request, found.at, decision.effect.value)
+
+    def _granted(self, permit: Rule, found: Witness) -> bool:
+        """Whether some permit holds that every layer above it covers, by what the conditions say one by one."""
+
+        def met(region: Region) -> bool:
+            return holds(region.statement, self.examined.world, found.request, found.at)
+
+        return any(all(any(map(met, group)) for group in grant) for grant in self.side.near(permit).grants)
 
 
 def _finding(examined: Examination, permit: Rule, layer: Layer, who: str, shown: Counterexample) -> Finding:

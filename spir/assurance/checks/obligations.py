@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 
 from spir.assurance.checks.examination import Examination
@@ -13,6 +14,7 @@ from spir.assurance.checks.grouping import Pair, findings, names
 from spir.assurance.duties import clash
 from spir.assurance.finding import Finding, Severity
 from spir.assurance.proof.box import Box
+from spir.assurance.survey import Answer
 from spir.engine.ruleset import Rule
 from spir.language.document import canonical
 from spir.model.decision import Decision
@@ -47,22 +49,20 @@ def _conflicts(decision: Decision) -> bool:
 
 
 def _pairs(examined: Examination) -> Iterator[Pair]:
-    """Permits and obliges that clash, in requests that nothing else stops."""
-    for one, other in examined.each(list(_clashing(examined))):
-        box = next(_permitted(examined, one, other), None)
-        if box is not None:
-            upper, lower = sorted((one, other), key=lambda rule: rule.layer)
-            yield Pair(upper, lower, box)
-
-
-def _clashing(examined: Examination) -> Iterator[tuple[Rule, Rule]]:
-    """Rules that meet and owe what clashes, each two once; a rule with itself, if its own obligations do."""
-    rules, index = examined.index(Kind.PERMIT, Kind.OBLIGE)
+    """Permits and obliges that clash, in requests that nothing else stops; each two once."""
+    rules = examined.of(Kind.PERMIT, Kind.OBLIGE)
     against = _against(rules)
     for place in examined.each(sorted(against)):
-        for met in index.meeting(examined.acts(rules[place])):
-            if met >= place and met in against[place]:
-                yield rules[place], rules[met]
+        others = [rules[other] for other in sorted(against[place]) if other >= place]
+        yield from examined.recall("obligations", rules[place], partial(_clashing, examined, rules[place], others))
+
+
+def _clashing(examined: Examination, one: Rule, others: Sequence[Rule]) -> Answer:
+    """Of those that owe what clashes, the ones that meet it; itself, too, if its own obligations do."""
+    met = {id(rule) for rule in examined.survey.meeting(examined.acts(one), Kind.PERMIT, Kind.OBLIGE)}
+    boxes = ((other, next(_permitted(examined, one, other), None)) for other in others if id(other) in met)
+    pairs = ((sorted((one, other), key=lambda rule: rule.layer), box) for other, box in boxes if box is not None)
+    return Answer(tuple(Pair(upper, lower, box) for (upper, lower), box in pairs))
 
 
 def _against(rules: Sequence[Rule]) -> Mapping[int, set[int]]:

@@ -34,11 +34,17 @@ def redundancy(examined: Examination) -> Iterator[Finding]:
     """
     unions = Unions.of(examined)
     for kind in Kind:
+        same = frozenset((kind,))
         for rule in examined.each(examined.of(kind)):
-            cover = unions.cover(rule, [other for other in unions.near(rule, kind) if replaces(other, rule)])
+            cover = unions.cover(rule, same, _makes_up_for)
             if cover:
                 yield from _finding(examined, rule, cover)
     yield from unions.undecided("whether several policies together make superfluous")
+
+
+def _makes_up_for(rule: Rule, other: Rule) -> bool:
+    """Whether taking out the rule is made up for by the other one, where both apply."""
+    return replaces(other, rule)
 
 
 def _finding(examined: Examination, rule: Rule, cover: Sequence[Rule]) -> Iterator[Finding]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from spir.assurance.checks.examination import Claim, Examination
+from spir.assurance.checks.extent import within
 from spir.assurance.checks.grouping import Pair
+from spir.assurance.survey import Answer
 from spir.engine.ruleset import Rule
 from spir.model.decision import Decision
 from spir.model.policy import Kind
@@ -16,10 +19,11 @@ __all__ = ["Restraint", "restraints", "stops"]
 
 @dataclass(frozen=True, slots=True)
 class Restraint:
-    """`pair.upper` stops what `pair.lower` grants: all of it, if `whole`."""
+    """`pair.upper` stops what `pair.lower` grants: all of it, if `whole`; if `exception`, a deny all within it."""
 
     pair: Pair
     whole: bool
+    exception: bool
 
     @property
     def by(self) -> Kind:
@@ -28,14 +32,27 @@ class Restraint:
 
 def restraints(examined: Examination, concerns: Callable[[Rule, Rule], bool]) -> Iterator[Restraint]:
     """Of the denies and requires and the permits that `concerns` says, those that meet."""
-    permits, index = examined.index(Kind.PERMIT)
     for rule in examined.each(examined.of(Kind.DENY, Kind.REQUIRE)):
-        acts = examined.acts(rule)
-        if not examined.region(rule):
-            continue  # it can never hold: the check `dead` says so
-        met = [place for place in index.meeting(acts) if concerns(rule, permits[place])]
-        inside = set(index.inside(acts)) if met else set()
-        yield from (Restraint(Pair(rule, permits[place]), place in inside) for place in met)
+        met = examined.recall("restraint", rule, partial(_met, examined, rule))
+        yield from (one for one in met if concerns(rule, one.pair.lower))
+
+
+def _met(examined: Examination, rule: Rule) -> Answer:
+    """The permits of the rule's own layer and of those below that it stops anything of."""
+    acts, survey = examined.acts(rule), examined.survey
+    if not examined.region(rule):
+        return Answer((), frozenset())  # it can never hold: the check `dead` says so
+    met = [permit for permit in survey.meeting(acts, Kind.PERMIT) if rule.layer <= permit.layer]
+    inside = {id(permit) for permit in survey.inside(acts, Kind.PERMIT)} if met else set()
+    return Answer(
+        tuple(Restraint(Pair(rule, one), id(one) in inside, _excepts(examined, rule, one)) for one in met),
+        frozenset((Kind.PERMIT,)),
+    )
+
+
+def _excepts(examined: Examination, rule: Rule, permit: Rule) -> bool:
+    same = rule.policy.kind is Kind.DENY and rule.layer is permit.layer
+    return same and within(examined.region(rule), examined.region(permit))
 
 
 def stops(pair: Pair) -> Claim:

@@ -8,6 +8,7 @@ from spir.assurance.checks.examination import Claim, Examination
 from spir.assurance.checks.grouping import names
 from spir.assurance.checks.unions import Unions
 from spir.assurance.finding import Finding, Named, Severity
+from spir.assurance.sides import STOPPERS
 from spir.engine.ruleset import Rule
 from spir.model.decision import Decision
 from spir.model.policy import Kind
@@ -27,13 +28,17 @@ def shadowing(examined: Examination) -> Iterator[Finding]:
 
     *Mend:* narrow one of the denies or requires; or take out the permit, if it is meant to be stopped.
     """
-    unions = Unions.of(examined)
+    unions, stoppers = Unions.of(examined), frozenset(STOPPERS)
     for permit in examined.each(examined.of(Kind.PERMIT)):
-        near = unions.near(permit, Kind.DENY, Kind.REQUIRE)
-        cover = unions.cover(permit, [rule for rule in near if rule.layer <= permit.layer])
+        cover = unions.cover(permit, stoppers, _stands_over)
         if cover:
             yield from _finding(examined, permit, cover)
     yield from unions.undecided("whether several policies together stop all of")
+
+
+def _stands_over(permit: Rule, rule: Rule) -> bool:
+    """Whether what the rule stops is stopped for the permit, too."""
+    return rule.layer <= permit.layer
 
 
 def _finding(examined: Examination, permit: Rule, cover: Sequence[Rule]) -> Iterator[Finding]:

@@ -26,6 +26,8 @@ def source(examined: Examination) -> Iterator[Finding]:
 
     *Mend:* correct `source` in the vocabulary, or ask about another attribute.
     """
+    if all(one.source in examined.surroundings.sources for one in examined.vocabulary.attributes.values()):
+        return
     readers = _readers(examined)
     for path, rules in examined.each(sorted(readers.items())):
         declared = examined.vocabulary.declared(path)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from spir.assurance.checks.examination import Claim, Examination
 from spir.assurance.checks.extent import within
 from spir.assurance.checks.grouping import Pair, findings, names
 from spir.assurance.duties import duties_of, meets
 from spir.assurance.finding import Finding, Severity
+from spir.assurance.survey import Answer, Reach
 from spir.engine.ruleset import Rule
 from spir.model.decision import Decision
 from spir.model.policy import Emergency, Kind, Layer
@@ -34,15 +36,23 @@ def subsumption(examined: Examination) -> Iterator[Finding]:
 
 def _pairs(examined: Examination) -> Iterator[Pair]:
     for kind in Kind:
-        rules, index = examined.index(kind)
-        for number, wide in enumerate(examined.each(rules)):
-            for place in index.inside(examined.acts(wide)) if examined.region(wide) else ():
-                narrow = rules[place]
-                if place == number or not replaces(wide, narrow) or not examined.region(narrow):
-                    continue
-                twin = replaces(narrow, wide) and within(examined.acts(wide), examined.acts(narrow))
-                if not twin or number < place:
-                    yield Pair(wide, narrow)
+        for wide in examined.each(examined.of(kind)):
+            yield from examined.recall("subsumption", wide, partial(_under, examined, wide))
+
+
+def _under(examined: Examination, wide: Rule) -> Answer:
+    """What the rule makes superfluous."""
+    return Answer(tuple(_narrower(examined, wide)), frozenset((wide.policy.kind,)), Reach.WITHIN)
+
+
+def _narrower(examined: Examination, wide: Rule) -> Iterator[Pair]:
+    survey, acts = examined.survey, examined.acts(wide)
+    for narrow in survey.inside(acts, wide.policy.kind) if examined.region(wide) else ():
+        if narrow is wide or not replaces(wide, narrow) or not examined.region(narrow):
+            continue
+        twin = replaces(narrow, wide) and within(acts, examined.acts(narrow))
+        if not twin or survey.place(wide) < survey.place(narrow):
+            yield Pair(wide, narrow)
 
 
 def replaces(wide: Rule, narrow: Rule) -> bool:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from spir.assurance.checks.examination import Examination
 from spir.assurance.checks.extent import within
 from spir.assurance.checks.grouping import names
 from spir.assurance.finding import Finding, Named, Severity
 from spir.assurance.proof.solver import Undecided, installed
-from spir.assurance.proof.zone import Question, Reasoner, Region, zone
-from spir.assurance.sides import may_meet, says
+from spir.assurance.proof.zone import Question, Reasoner, zone
+from spir.assurance.sides import Regions
+from spir.assurance.survey import Answer
 from spir.engine.ruleset import Rule
 from spir.model.policy import Kind
 
 __all__ = ["Unions"]
+
+# Of the rule in question and another one, whether that one counts.
+Counts: TypeAlias = Callable[[Rule, Rule], bool]
 
 # Of a union of so many rules at most, it is worked out which of them it takes.
 FEW = 24
@@ -27,45 +32,41 @@ class Unions:
 
     examined: Examination
     reasoner: Reasoner
+    regions: Regions
     doubts: list[Rule]
-    _regions: dict[int, Region]
 
     @classmethod
     def of(cls, examined: Examination) -> Unions:
-        return cls(examined, Reasoner(examined.world), [], {})
+        return cls(examined, Reasoner(examined.world), Regions(examined.world, examined.acts), [])
 
-    def region(self, rule: Rule) -> Region:
-        found = self._regions.get(id(rule))
-        if found is None:
-            world = self.examined.world
-            found = self._regions[id(rule)] = Region(says(rule, world), world, self.examined.acts(rule))
-        return found
+    def cover(self, rule: Rule, kinds: frozenset[Kind], counts: Counts) -> tuple[Rule, ...]:
+        """Those of the other rules of these kinds, if they count, that together do all that the rule does.
 
-    def near(self, rule: Rule, *kinds: Kind) -> list[Rule]:
-        """The other rules of these kinds that may have something in common with it, in the order of the documents."""
-        rules, index = self.examined.index(*kinds)
-        own = self.examined.acts(rule)
-        if own is not None:
-            found = set(index.meeting(own))
-            return [r for at, r in enumerate(rules) if r is not rule and (at in found or self._blurred(r, rule))]
-        return [other for other in rules if other is not rule and may_meet(other, rule)]
-
-    def _blurred(self, rule: Rule, other: Rule) -> bool:
-        """Whether its boxes are not known, and it may be about the same requests."""
-        return self.examined.acts(rule) is None and may_meet(rule, other)
-
-    def cover(self, rule: Rule, others: Sequence[Rule]) -> tuple[Rule, ...]:
-        """Those of the others that together do all that the rule does; none if they leave something, or nobody knows.
-
-        As few as can be found by leaving out one after the other. One alone is no union: none, then, too.
+        None if they leave something, or nobody knows. As few as can be found by leaving out one after the
+        other. One alone is no union: none, then, too.
         """
-        if len(others) < 2 or self.examined.acts(rule) == ():
-            return ()
-        try:
-            if self._leaves(rule, others):
-                return ()
-        except Undecided:
+        examined = self.examined
+        found = examined.reasoned(examined.check, rule, self.reasoner, lambda: self._answered(rule, kinds, counts))
+        if found is None:
             self.doubts.append(rule)
+        return found or ()
+
+    def _answered(self, rule: Rule, kinds: frozenset[Kind], counts: Counts) -> Answer:
+        survey, acts = self.examined.survey, self.examined.acts(rule)
+        if acts == ():
+            return Answer((), frozenset())
+        # if one request of the rule is no other's, they leave that: which most rules show at once
+        spot = survey.spot(rule)
+        if spot is not None and not any(counts(rule, other) for other in survey.near(rule, (spot,), *kinds)):
+            return Answer((), kinds, spot)
+        others = [other for other in survey.near(rule, acts, *kinds) if counts(rule, other)]
+        try:
+            return Answer(self._covering(rule, others), kinds)
+        except Undecided:
+            return Answer(None, kinds)
+
+    def _covering(self, rule: Rule, others: Sequence[Rule]) -> tuple[Rule, ...]:
+        if len(others) < 2 or self._leaves(rule, others):
             return ()
         if any(within(self.examined.acts(rule), self.examined.acts(other)) for other in others):
             return ()
@@ -73,8 +74,8 @@ class Unions:
         return needed if len(needed) > 1 else ()
 
     def _leaves(self, rule: Rule, others: Iterable[Rule]) -> bool:
-        outside = tuple(zone(self.region(other)) for other in others)
-        return next(self.reasoner.answers(Question(zone(self.region(rule)), (), outside)), None) is not None
+        outside = tuple(zone(self.regions.of(other)) for other in others)
+        return next(self.reasoner.answers(Question(zone(self.regions.of(rule)), (), outside)), None) is not None
 
     def _needed(self, rule: Rule, others: Sequence[Rule]) -> tuple[Rule, ...]:
         needed = list(others)

@@ -35,7 +35,8 @@ def unreachable(examined: Examination) -> Iterator[Finding]:
     if examined.surroundings.people is not None:
         yield from _for_nobody(examined, permits, examined.surroundings.people)
     if examined.surroundings.asked is not None:
-        idle = [rule for rule in permits if not _asked(rule, examined.surroundings.asked)]
+        asked = _Protocols(examined.surroundings.asked)
+        idle = [rule for rule in permits if not asked.about(rule)]
         if idle:
             text = f"no protocol of the gateway asks about what is granted by {names(idle)}"
             mend = "nothing, if callers of the decision point do"
@@ -107,8 +108,21 @@ class _Staff:
 # -- the protocols ---------------------------------------------------------------------------
 
 
-def _asked(rule: Rule, asked: Sequence[OperationPattern]) -> bool:
-    return any(_meet(pattern, other) for pattern in rule.policy.operations for other in asked)
+class _Protocols:
+    """What they ask about; operations that many rules name are looked up once."""
+
+    def __init__(self, asked: Sequence[OperationPattern]) -> None:
+        self._asked = asked
+        self._known: dict[OperationPattern, bool] = {}
+
+    def about(self, rule: Rule) -> bool:
+        return any(map(self._one, rule.policy.operations))
+
+    def _one(self, pattern: OperationPattern) -> bool:
+        found = self._known.get(pattern)
+        if found is None:
+            found = self._known[pattern] = any(_meet(pattern, other) for other in self._asked)
+        return found
 
 
 def _meet(one: OperationPattern, other: OperationPattern) -> bool:

@@ -7,7 +7,7 @@
     truth     surely(condition, world), surely_not(condition, world) -> Statement
     scope     reach(rule, world), region(rule, world), stopped(rule, world) -> Statement
     box       boxes(statement, world, limit) -> tuple[Box, ...] | None ("not decided"); box & box, box.minus(box),
-              box <= box, box.meets(box), box.is_empty, box.words(); covered(box, others, limit) -> Coverage
+              box <= box, box.meets(box), box.is_empty, box.spot(), box.words(); covered(box, others, limit) -> Coverage
     pairs     Index.of(regions): meeting(region) and inside(region) give the places of all those regions at once
     witness   witness(box) -> Witness(request, at) | None; holds(statement, world, request, at); lies_in(box, ...)
     assign    one value for every variable of a box: what the emptiness of boxes rests on (and relations)

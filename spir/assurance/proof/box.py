@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from spir.assurance.proof.assign import Assignment, assign, coupled
-from spir.assurance.proof.domain import PRESENT, Domain, Spans
+from spir.assurance.proof.domain import ABSENT, PRESENT, Domain, Point, Spans, interval, one_of
 from spir.assurance.proof.relations import apart
 from spir.assurance.proof.terms import All, Any, Related, Statement, Test, Variable, opposite
 from spir.assurance.proof.world import World
@@ -75,6 +75,17 @@ class Box:
         """A value for each variable that it says something about."""
         return assign(self.domains, self.relations, self.world)
 
+    def spot(self) -> Box | None:
+        """One request of it, as far as its variables tell requests apart; None if there is none. It is not empty."""
+        if not self.relations and not coupled(self.domains, self.world):
+            return Box(
+                self.world, {variable: _only(domain.pick(), domain) for variable, domain in self.domains.items()}
+            )
+        found = self.example()
+        if found is None:
+            return None
+        return Box(self.world, {variable: _only(point, self.domain(variable)) for variable, point in found.items()})
+
     def meets(self, other: Box) -> bool:
         """Whether some request lies in both; cheaper than making the common box."""
         for variable, domain in self.domains.items():
@@ -128,6 +139,13 @@ class Box:
     def words(self) -> str:
         """What it means to a person, the narrowest demand first; "" for every request."""
         return ", ".join(_words(self))
+
+
+def _only(point: Point | None, domain: Domain) -> Domain:
+    """This value of the domain."""
+    if point is None:
+        return ABSENT
+    return interval(domain.line, point, point) if isinstance(domain, Spans) else one_of((point,))
 
 
 # -- statements as boxes ---------------------------------------------------------------------

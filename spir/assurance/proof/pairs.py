@@ -23,6 +23,8 @@ __all__ = ["Index"]
 # So many pieces of a box are looked at when several boxes might cover it together.
 PIECES = 200
 
+ALL = -1  # every bit
+
 
 @dataclass(slots=True)
 class _Column:
@@ -123,13 +125,20 @@ class Index:
             for side in (relation.left, relation.right):
                 self._tied[side] = self._tied.get(side, 0) | bit
 
+    def owned(self, places: Iterable[int]) -> int:
+        """The boxes of the regions at these places, as `among` takes them."""
+        found = 0
+        for place in places:
+            found |= self.regions.get(place, 0)
+        return found
+
     # -- regions that meet --
 
-    def meeting(self, region: Sequence[Box] | None) -> list[int]:
-        """Places of the regions that have a request in common with this one, rising."""
+    def meeting(self, region: Sequence[Box] | None, among: int = ALL) -> list[int]:
+        """Places of the regions that have a request in common with this one, rising; `among` so many only."""
         found: set[int] = set()
         for box in region or ():
-            mask = self._met(box)
+            mask = self._met(box, among)
             asked = mask if box.relations else mask & self._unseen(box)
             found.update(self.owners[at] for at in _bits(mask & ~asked))
             for at in _bits(asked):
@@ -137,10 +146,12 @@ class Index:
                     found.add(self.owners[at])
         return sorted(found)
 
-    def _met(self, box: Box) -> int:
+    def _met(self, box: Box, among: int) -> int:
         """The boxes that meet it as far as masks see."""
-        mask = self._everything
+        mask = self._everything & among
         for variable, domain in box.domains.items():
+            if not mask:
+                break
             column = self._columns.get(variable)
             if column is not None:
                 mask &= column.meeting(domain)
@@ -165,14 +176,14 @@ class Index:
 
     # -- regions that lie within --
 
-    def inside(self, region: Sequence[Box] | None) -> list[int]:
+    def inside(self, region: Sequence[Box] | None, among: int = ALL) -> list[int]:
         """Places of the regions that surely lie within this one, rising. What is not decided in a bound does not."""
         if not region:
             return []
         sure = 0
         for box in region:
-            sure |= self._lying(box)
-        asked = self._near(region) & ~sure if len(region) > 1 else 0
+            sure |= self._lying(box, among)
+        asked = self._near(region, among) & ~sure if len(region) > 1 else 0
         both = sure | asked
         places = sorted({self.owners[at] for at in _bits(both)})
         return [
@@ -182,18 +193,18 @@ class Index:
             and all(covered(self.boxes[at], region, PIECES).whole for at in _bits(self.regions[place] & ~sure))
         ]
 
-    def _lying(self, box: Box) -> int:
+    def _lying(self, box: Box, among: int) -> int:
         """The boxes that lie within this one box."""
-        sure, possible = self._within(box)
+        sure, possible = self._within(box, among)
         sure = 0 if box.relations else sure
         for at in _bits(possible & ~sure):
             if self.boxes[at] <= box:
                 sure |= 1 << at
         return sure
 
-    def _within(self, box: Box) -> tuple[int, int]:
+    def _within(self, box: Box, among: int) -> tuple[int, int]:
         """The boxes that lie within it as far as domains say; and those that may, being less than their domains."""
-        sure = possible = self._everything
+        sure = possible = self._everything & among
         for variable, domain in box.domains.items():
             column = self._columns.get(variable)
             if column is not None:
@@ -206,12 +217,12 @@ class Index:
                 break
         return sure, possible
 
-    def _near(self, region: Sequence[Box]) -> int:
+    def _near(self, region: Sequence[Box], among: int) -> int:
         """The boxes that may lie within the region: those that may lie within a box around it."""
         around = dict(region[0].domains)
         for box in region[1:]:
             around = {v: domain | box.domains.get(v, NOTHING) for v, domain in around.items() if v in box.domains}
-        return self._within(Box(region[0].world, around))[1]
+        return self._within(Box(region[0].world, around), among)[1]
 
 
 def _bits(mask: int) -> Iterator[int]:

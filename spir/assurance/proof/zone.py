@@ -82,7 +82,17 @@ class Reasoner:
         self.world = world
         self._allowed = solver
         self._left = ALL_STEPS
+        self.solved = 0  # questions that z3 was asked
         self._solver: Solver | None = None
+
+    @property
+    def left(self) -> int:
+        """So many steps are left for all questions together."""
+        return self._left
+
+    def charge(self, steps: int) -> None:
+        """Count the steps of questions that were answered before."""
+        self._left -= steps
 
     def answers(self, question: Question) -> Iterator[Box]:
         """Boxes of such requests, until there are no more. Raises Undecided where that cannot be told."""
@@ -103,6 +113,7 @@ class Reasoner:
         if not self._allowed or not installed():
             hint = "" if installed() else "install the extra `analysis`"
             raise Undecided(why.message, hint=hint) from why
+        self.solved += 1
         if self._solver is None:
             self._solver = Solver(self.world)
         wanted = [_statement(question.start), *(some(map(_statement, union)) for union in question.inside)]

@@ -18,17 +18,18 @@ from spir.assurance.proof import zone as zones
 from spir.assurance.proof.solver import Solver, Undecided
 from spir.assurance.proof.zone import STEPS, Question, Reasoner, Region, left_over, zone
 from spir.assurance.sides import says
+from spir.assurance.survey import Survey
 from spir.engine.attributes import NoFacts
 from spir.engine.compiler import compile_rules
 from spir.engine.reference import decide
 from spir.engine.ruleset import Rule, RuleSet
-from spir.model.condition import And, Attribute, Call, Compare, Condition, Literal, Or
+from spir.model.condition import And, Attribute, Call, Compare, Literal
 from spir.model.decision import Decision, Effect
 from spir.model.facts import View
 from spir.model.policy import Kind, Layer, OperationPattern, Policy, PolicySet
 from spir.model.request import Request
 from tests.core.assurance.drawn_versions import Drawn, version
-from tests.core.assurance.proof.worlds import MOMENTS, VOCABULARY, world
+from tests.core.assurance.proof.worlds import MOMENTS, VOCABULARY, many, world
 
 READ = (OperationPattern("read", "report"),)
 
@@ -38,7 +39,7 @@ def rules(*policies: Policy, layer: Layer = Layer.INSTITUTION) -> RuleSet:
 
 
 def examined(found: RuleSet, check: str) -> list[Finding]:
-    examination = Examination(found, VOCABULARY, compile_rules(found).decide, MOMENTS[0])
+    examination = Examination(Survey.of(found, VOCABULARY), compile_rules(found).decide, MOMENTS[0])
     examination.check = check
     return list(CHECKS[check].run(examination))
 
@@ -183,26 +184,13 @@ def test_of_an_engine_that_permits_everything_the_layers_are_not_kept() -> None:
     def everything(request: Request, view: View, at: datetime) -> Decision:
         return Decision(Effect.PERMIT, request.operation)
 
-    examination = Examination(found, VOCABULARY, everything, MOMENTS[0])
+    examination = Examination(Survey.of(found, VOCABULARY), everything, MOMENTS[0])
     findings = list(CHECKS["layers"].run(examination))
     assert findings and all("the engine permits what `read` grants" in finding.text for finding in findings)
     assert examined(found, "layers") == []
 
 
 # -- what is not decided ---------------------------------------------------------------------
-
-
-def many() -> Condition:
-    """More alternatives than boxes are made for."""
-    texts = [Attribute(path) for path in ("subject.role", "subject.department", "resource.author")]
-    numbers = [Attribute(path) for path in ("subject.clearance", "context.hour", "context.risk", "context.trust")]
-    return And(
-        tuple(
-            Or((Compare("==", text, Literal("x")), Compare(">", number, Literal(at))))
-            for text in texts
-            for at, number in enumerate(numbers)
-        )
-    )
 
 
 def test_without_the_solver_what_boxes_do_not_decide_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,10 +212,10 @@ def test_without_the_solver_what_boxes_do_not_decide_is_a_note(monkeypatch: pyte
 
 def test_near_are_rules_of_which_the_boxes_are_not_known() -> None:
     found = rules(Policy("plain", Kind.PERMIT, READ), Policy("odd", Kind.DENY, READ, many()))
-    examination = Examination(found, VOCABULARY, compile_rules(found).decide, MOMENTS[0])
+    survey = Survey.of(found, VOCABULARY)
     plain, odd = found.every
-    near = unions.Unions.of(examination).near
-    assert [names(near(plain, Kind.DENY)), names(near(odd, Kind.PERMIT))] == [["odd"], ["plain"]]
+    near = [survey.near(plain, survey.acts(plain), Kind.DENY), survey.near(odd, survey.acts(odd), Kind.PERMIT)]
+    assert list(map(names, near)) == [["odd"], ["plain"]]
 
 
 def names(found: list[Rule]) -> list[str]:

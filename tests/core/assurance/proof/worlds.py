@@ -334,3 +334,16 @@ class Cases:
 
     def moment(self) -> datetime:
         return self.choose(MOMENTS) + timedelta(seconds=self.choose((0, 0, 1, -1, 1800)))
+
+
+def many() -> Condition:
+    """More alternatives than boxes are made for."""
+    texts = [Attribute(path) for path in ("subject.role", "subject.department", "resource.author")]
+    numbers = [Attribute(path) for path in ("subject.clearance", "context.hour", "context.risk", "context.trust")]
+    return And(
+        tuple(
+            Or((Compare("==", text, Literal("x")), Compare(">", number, Literal(at))))
+            for text in texts
+            for at, number in enumerate(numbers)
+        )
+    )
