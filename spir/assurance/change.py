@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
 from spir.assurance.finding import Named
+from spir.assurance.survey import Survey
 from spir.engine.ruleset import RuleSet, Site
+from spir.engine.ruling import Decide
 from spir.language.document import Documents
 from spir.language.vocabulary import Vocabulary
 from spir.model.decision import Decision
@@ -25,10 +27,15 @@ class Direction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One side: the rules in force at a site, and the vocabulary that requests keep to."""
+    """One side: the rules in force at a site, and the vocabulary that requests keep to.
+
+    `survey` is what is known of the rules, and `decide` is how the compiled ones decide, where somebody has them.
+    """
 
     rules: RuleSet
     vocabulary: Vocabulary
+    survey: Survey | None = field(default=None, compare=False, repr=False)
+    decide: Decide | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, documents: Documents, site: Site = Site()) -> Version:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 
@@ -32,7 +32,8 @@ from spir.assurance.proof.witness import holds, witness
 from spir.assurance.proof.world import NOW
 from spir.assurance.proof.zone import Question, Reasoner, Region, Zone, zone
 from spir.assurance.replay import Outcome, Replay
-from spir.assurance.sides import STOPPERS, Owner, Regions, Side, Slice
+from spir.assurance.sides import STOPPERS, Near, Owner, Regions, Side, Slice
+from spir.assurance.survey import Boxes, Survey
 from spir.assurance.versions import Edit, common_world, jurisdictions, paired, remarks
 from spir.engine.ruleset import Rule
 from spir.model.policy import Kind, Layer
@@ -60,22 +61,47 @@ def difference(
     `at` is the moment at which requests are shown where it does not matter. `solver` False leaves z3 out,
     where it is installed.
     """
-    pairing = paired(old.rules, new.rules)
+    known = _Known(old.survey, new.survey) if old.survey and new.survey and _alike_grounds(old, new) else None
+    pairing = paired(known.old.every, known.new.every) if known else paired(old.rules.every, new.rules.every)
     world, doubts = common_world(old, new, at)
-    regions = Regions(world)
-    before, after = Side(pairing.old, old.rules, regions), Side(pairing.new, new.rules, regions)
+    regions = Regions(world, known.boxes if known else None)
+    before = Side(pairing.old, old.rules, regions, known.before if known else None)
+    after = Side(pairing.new, new.rules, regions, known.after(pairing.twins) if known else None)
     replay, places = Replay(old, new), jurisdictions(world, (*old.rules.sets, *new.rules.sets))
     found = _Comparison(before, after, pairing.edits, Reasoner(world, solver), replay, places, bounds)
     found.compare()
     return Difference(tuple(found.changes), (*doubts, *found.undecided), (*remarks(old, new), *found.remarks))
 
 
+def _alike_grounds(old: Version, new: Version) -> bool:
+    """Whether the boxes of both are of one world."""
+    return old.vocabulary == new.vocabulary and old.rules.site == new.rules.site
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Both versions' surveys: boxes that need not be made, and which rules meet."""
+
+    old: Survey
+    new: Survey
+
+    def boxes(self, rule: Rule) -> Boxes:
+        return self.old.acts(rule) if self.old.has(rule) else self.new.acts(rule)
+
+    def before(self, rule: Rule) -> Iterable[Rule]:
+        return self.old.around(rule, self.boxes(rule))
+
+    def after(self, twins: Mapping[int, Rule]) -> Near:
+        return lambda rule: [twins[id(other)] for other in self.new.around(rule, self.boxes(rule))]
+
+
 @dataclass(frozen=True, slots=True)
 class _Suspect:
-    """Requests that may be decided otherwise; `cause` is why, in words."""
+    """Requests that may be decided otherwise; `cause` is why, in words. `parts` are the rules near, of each version."""
 
     question: Question
     cause: str
+    parts: tuple[Slice, Slice]
 
 
 @dataclass(slots=True)
@@ -119,7 +145,7 @@ class _Comparison:
         why = ""
         try:
             for box in islice(self.reasoner.answers(suspect.question), self.bounds.tries):
-                found = self._shown(direction, box)
+                found = self._shown(direction, box, suspect.parts)
                 if found is not None:
                     return found
                 why = "no request was found that shows it, nor a proof that there is none"
@@ -129,12 +155,18 @@ class _Comparison:
             self._note(self.undecided, f"whether {_WHETHER[direction]} because of {suspect.cause}: {why}")
         return None
 
-    def _shown(self, direction: Direction, box: Box) -> Change | None:
+    def _shown(self, direction: Direction, box: Box, parts: tuple[Slice, Slice]) -> Change | None:
+        box = replace(box, world=self.reasoner.world)  # a survey knows no moment
         found = witness(_now(box)) or witness(box)
-        outcome = None if found is None else self.replay.outcome(found.request, found.at)
+        if found is None:
+            return None
+        old, new = parts if parts[0].side is self.before else reversed(parts)
+        here = old.meeting((box,)).rules, new.meeting((box,)).rules
+        outcome = self.replay.outcome(found.request, found.at, *here)
         if outcome is None or outcome.direction is not direction:
             return None
-        edits = [edit for edit in self.edits if self._has_say(edit, outcome)]
+        near = {id(rule) for rules in here for rule in rules}
+        edits = [edit for edit in self.edits if edit.is_among(near) and self._has_say(edit, outcome)]
         return Change(
             direction,
             words(box, self.places),
@@ -189,18 +221,18 @@ def _gained(before: Side, after: Side) -> Iterator[_Suspect]:
     """Where `after` may permit what `before` does not: nothing stops it any more, or something grants it now."""
     for rule in _only(before, after):
         was, now = before.near(rule), after.near(rule)
-        yield from _let_through(now, _stops(was, rule), f"`{rule.policy.id}`")
+        yield from _let_through(was, now, _stops(was, rule), f"`{rule.policy.id}`")
     for rule in _only(after, before):
         was, now = before.near(rule), after.near(rule)
         yield from _granted(was, now, now.using(rule), f"`{rule.policy.id}`")
     for _, gap in _gaps(before, after):
-        yield from _let_through(after.everything, before.everything.conflicting(gap), LAYERS)
+        yield from _let_through(before.everything, after.everything, before.everything.conflicting(gap), LAYERS)
     for layer, gap in _gaps(after, before):
         yield from _granted(before.everything, after.everything, after.everything.through(layer, gap), LAYERS)
 
 
 def _only(side: Side, other: Side) -> Iterator[Rule]:
-    return (rule for rule in side.rules if not other.has(rule))
+    return iter(side.but(other))
 
 
 def _gaps(side: Side, other: Side) -> Iterator[tuple[Layer, Region]]:
@@ -217,17 +249,18 @@ def _stops(part: Slice, rule: Rule) -> Iterator[Zone]:
         yield from part.conflicting(region)
 
 
-def _let_through(now: Slice, stops: Iterable[Zone], cause: str) -> Iterator[_Suspect]:
-    for start in stops:
+def _let_through(was: Slice, now: Slice, stops: Iterable[Zone], cause: str) -> Iterator[_Suspect]:
+    for start in stops if now.permits else ():
         part = now.about(start)
-        outside = (*part.stoppers, *part.conflicts)
-        yield from (_Suspect(Question(start, ((grant,),), outside), cause) for grant in part.grants)
+        for grant in part.grants:
+            question = Question(start, ((grant,),), (*part.stoppers, *part.conflicts))
+            yield _Suspect(question, cause, (was, now))
 
 
 def _granted(was: Slice, now: Slice, grants: Iterable[Zone], cause: str) -> Iterator[_Suspect]:
     for start in grants:
         old, new = was.about(start), now.about(start)
-        yield _Suspect(Question(start, (), (*new.stoppers, *new.conflicts, *old.grants)), cause)
+        yield _Suspect(Question(start, (), (*new.stoppers, *new.conflicts, *old.grants)), cause, (was, now))
 
 
 def _owed(before: Side, after: Side) -> Iterator[_Suspect]:
@@ -249,4 +282,4 @@ def _demanded(was: Slice, now: Slice, owner: Owner, cause: str) -> Iterator[_Sus
     inside = (old.grants,) if owner.rule.policy.kind is Kind.PERMIT else (old.grants, new.grants)
     for duty in sorted({duty for o in owner.obligations for duty in duties_of(o)}, key=str):
         question = Question(owner.zone, inside, (*outside, *old.owing(duty)))
-        yield _Suspect(question, cause)
+        yield _Suspect(question, cause, (was, now))

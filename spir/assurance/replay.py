@@ -1,22 +1,28 @@
 """A request decided by both versions, by both engines each: what a difference is shown by.
 
-Only the rules about the request's own operation are compiled: the others have no
-part in the decision, and a change of a thousand policies is shown in no time.
+The compiled rules are asked as they are, or where nobody has compiled them, those
+about the request's own operation. The reference interpreter is asked about the
+rules that have a say on the request: the others have no part in what it says of
+the effect, the reasons and the obligations. Should reasoning have left out a rule
+that has one, the two engines do not agree, and nothing is shown.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 
 from spir.assurance.change import Direction, Version
 from spir.assurance.duties import demanded
 from spir.engine import reference
 from spir.engine.attributes import NoFacts
-from spir.engine.compiler import Compiled, compile_rules
-from spir.engine.ruleset import RuleSet
+from spir.engine.compiler import compile_rules
+from spir.engine.ruleset import Rule, RuleSet
+from spir.engine.ruling import Decide
 from spir.model.decision import Decision
-from spir.model.policy import Policy
+from spir.model.policy import Policy, PolicySet
 from spir.model.request import Request
 
 __all__ = ["Outcome", "Replay"]
@@ -39,31 +45,48 @@ class Outcome:
         return None
 
 
-@dataclass(slots=True)
 class _Engine:
     """Both engines of one version. Compiled rules are kept by operation."""
 
-    rules: RuleSet
-    compiled: dict[tuple[str, str], Compiled] = field(default_factory=dict)
+    def __init__(self, version: Version) -> None:
+        self._version = version
+        self._compiled: dict[tuple[str, str], Decide] = {}
+        # where no rule of a set has a say, it counts that its layer has a document
+        places = {(found.layer, found.jurisdiction): None for found in version.rules.sets}
+        self._silent = tuple(PolicySet("", *place, "", ()) for place in places)
 
-    def decide(self, request: Request, at: datetime) -> Decision | None:
+    def decide(self, request: Request, at: datetime, near: Sequence[Rule]) -> Decision | None:
         """None where the engines disagree: then nothing is shown by it."""
+        fast = self._fast(request)(request, NoFacts(), at)
+        slow = reference.decide(self._part(near), request, NoFacts(), at)
+        return fast if _said(fast) == _said(slow) else None
+
+    def _fast(self, request: Request) -> Decide:
+        if self._version.decide is not None:
+            return self._version.decide
         operation = request.action.name, request.resource.type
-        if operation not in self.compiled:
-            self.compiled[operation] = compile_rules(_about(self.rules, *operation))
-        fast = self.compiled[operation]
-        decision = fast.decide(request, NoFacts(), at)
-        return decision if decision == reference.decide(fast.rules, request, NoFacts(), at) else None
+        if operation not in self._compiled:
+            self._compiled[operation] = compile_rules(_about(self._version.rules, *operation)).decide
+        return self._compiled[operation]
+
+    def _part(self, near: Sequence[Rule]) -> RuleSet:
+        whole = self._version.rules
+        sets = (PolicySet("", rule.layer, rule.jurisdiction, "", (rule.policy,)) for rule in near)
+        return RuleSet.of((*self._silent, *sets), whole.fingerprint, whole.site)
+
+
+_said = attrgetter("effect", "reasons", "obligations", "tied", "residual")
 
 
 class Replay:
     """Decides again what is claimed to differ."""
 
     def __init__(self, old: Version, new: Version) -> None:
-        self._old, self._new = _Engine(old.rules), _Engine(new.rules)
+        self._old, self._new = _Engine(old), _Engine(new)
 
-    def outcome(self, request: Request, at: datetime) -> Outcome | None:
-        before, after = self._old.decide(request, at), self._new.decide(request, at)
+    def outcome(self, request: Request, at: datetime, old: Sequence[Rule], new: Sequence[Rule]) -> Outcome | None:
+        """`old` and `new` are the rules of each version that may have a say on the request."""
+        before, after = self._old.decide(request, at, old), self._new.decide(request, at, new)
         return None if before is None or after is None else Outcome(request, at, before, after)
 
 

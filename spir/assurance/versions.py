@@ -6,7 +6,7 @@ wherever it is written; order, names of documents and descriptions do not count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
@@ -49,6 +49,10 @@ class Edit:
         assert found is not None
         return found
 
+    def is_among(self, rules: Set[int]) -> bool:
+        """Whether one of these, known by identity, is the policy of either version."""
+        return id(self.old) in rules or id(self.new) in rules
+
     @property
     def parts(self) -> tuple[str, ...]:
         """What it says otherwise; none for a policy that is new or gone."""
@@ -68,27 +72,37 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """The rules of both versions; what both have is one object in both."""
+    """The rules of both versions; what both have is one object in both.
+
+    `twins` are the rules of the new version by identity, as it has them itself, with what stands for them here.
+    """
 
     old: tuple[Rule, ...]
     new: tuple[Rule, ...]
     edits: tuple[Edit, ...]
+    twins: Mapping[int, Rule]
 
 
-def paired(old: RuleSet, new: RuleSet) -> Pairing:
+def paired(old: Sequence[Rule], new: Sequence[Rule]) -> Pairing:
+    both = {id(rule) for rule in old} & {id(rule) for rule in new}
     known: dict[str, list[Rule]] = {}
-    for rule in old.every:
-        known.setdefault(rule.policy.id, []).append(rule)
+    for rule in old:
+        if id(rule) not in both:
+            known.setdefault(rule.policy.id, []).append(rule)
     rules: list[Rule] = []
     fresh: list[Rule] = []
-    for rule in new.every:
+    for rule in new:
+        if id(rule) in both:
+            rules.append(rule)
+            continue
         same = next((one for one in known.get(rule.policy.id, ()) if _same(one, rule)), None)
         if same is None:
             fresh.append(rule)
         else:
             known[rule.policy.id].remove(same)
         rules.append(rule if same is None else same)
-    return Pairing(old.every, tuple(rules), tuple(_edits(known, fresh)))
+    twins = {id(rule): twin for rule, twin in zip(new, rules, strict=True)}
+    return Pairing(tuple(old), tuple(rules), tuple(_edits(known, fresh)), twins)
 
 
 def _same(one: Rule, other: Rule) -> bool:

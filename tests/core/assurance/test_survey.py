@@ -13,7 +13,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from spir.assurance import survey as surveys
+from spir.assurance.change import Version
 from spir.assurance.checks.examination import Examination
+from spir.assurance.difference import difference
 from spir.assurance.finding import Severity
 from spir.assurance.proof.zone import STEPS, Reasoner
 from spir.assurance.report import Report
@@ -121,6 +123,23 @@ def test_the_report_is_that_of_a_whole_validation(start: int) -> None:
 def acknowledged(found: Report) -> tuple[Suppression, ...]:
     marks = sorted({one.mark for one in found.findings})[::2]
     return tuple(Suppression(mark, "meant", "a.b", NEVER_EXPIRES, Location("a", 1, 1)) for mark in marks)
+
+
+@pytest.mark.usefixtures("map_of_rules")
+def test_the_difference_is_that_of_a_whole_comparison() -> None:
+    shown = 0
+    for seed in range(30):
+        drawn = History(seed)
+        sets, known = drawn.first(), None
+        for _ in range(3):
+            survey = survey_of(sets, known)
+            if known:
+                old, new = (Version(one.rules, VOCABULARY) for one in (known, survey))
+                whole = difference(old, new, at=NOON)
+                assert difference(replace(old, survey=known), replace(new, survey=survey), at=NOON) == whole
+                shown += len(whole.changes)
+            known, sets = survey, drawn.next(sets)
+    assert shown > 20
 
 
 # -- what is carried over --------------------------------------------------------------------
