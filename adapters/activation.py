@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from adapters.bundles import Source, archive_of, read_kept, read_source, shelf_of
-from adapters.gates.candidate import Candidate, Gate, Refused
+from adapters.gates.candidate import Candidate, Gate, Refused, version_of
 from adapters.identity.directory import Directory
 from adapters.parts import directory_of, rules_of
 from adapters.retire import held, let_go
 from adapters.settings import Settings
 from adapters.yielding import finished, giving_way
-from spir.assurance.change import Version
 from spir.embed import SUFFIXES, default_vocabulary, library_templates
 from spir.engine.ruleset import RuleSet
 from spir.errors import BundleError, DocumentError, SpirError, Unavailable
@@ -228,7 +227,7 @@ class Policies:
         rules = rules_of(self.settings, documents)
         prepared = finished(self._prepare(rules)) if self._prepare else None
         now = self._current
-        before = Version(now.rules, now.documents.vocabulary) if now else None
+        before = version_of(now.rules, now.documents, now.prepared) if now else None
         candidate = Candidate(documents, rules, source, prepared, before)
         notes = {key: value for gate in self._gates for key, value in gate(candidate).items()}
         return InForce(documents, rules, directory, prepared, source.generation, source.signer, notes)

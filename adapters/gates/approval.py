@@ -21,6 +21,7 @@ from adapters.audit.keys import verify
 from adapters.bundles import Source, read_kept, second_keys, trusted_keys
 from adapters.gates.candidate import NOTHING, Candidate, Refused
 from adapters.gates.patience import Patience
+from adapters.gates.surveys import Surveys
 from adapters.parts import rules_of
 from adapters.settings import Settings
 from spir.assurance.change import Change, Difference, Version
@@ -41,8 +42,9 @@ DENIED = "newly denied"  # what is not decided about denials is no reason for a 
 class Approval:
     """Raises Refused for a change that needs a second signature and has none."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, surveys: Surveys | None = None) -> None:
         self._settings = settings
+        self._surveys = surveys or Surveys()
 
     def __call__(self, candidate: Candidate) -> Mapping[str, Any]:
         policy = self._settings.policy
@@ -50,13 +52,22 @@ class Approval:
             return NOTHING
         if candidate.before is None and candidate.source.generation == candidate.source.state.active:
             return NOTHING  # as it was before the restart; and folders, of which nobody knows what they were
-        found = self._compared(candidate.before or self._kept(), candidate.version)
+        found = self._compared(self._before(candidate), self._after(candidate))
         notes = {"newly_permits": _notes(found)} if _wider(found) else NOTHING
         if notes:
             log.info("policies %s newly permit: %s", candidate.rules.fingerprint, _told(found))
         if notes and policy.second_signature:
             self._check_signatures(candidate.source, notes)
         return notes
+
+    def _before(self, candidate: Candidate) -> Version | None:
+        if candidate.before is None:
+            return self._kept()
+        self._surveys.of(candidate)
+        return replace(candidate.before, survey=self._surveys.in_force(candidate))
+
+    def _after(self, candidate: Candidate) -> Version:
+        return replace(candidate.version, survey=self._surveys.of(candidate))
 
     def _kept(self) -> Version | None:
         """What was in force before the restart."""

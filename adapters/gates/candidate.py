@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 
 from adapters.bundles import Source
 from spir.assurance.change import Version
+from spir.engine.compiler import Compiled
 from spir.engine.ruleset import RuleSet
 from spir.errors import DocumentError, Location
 from spir.language.document import Documents
 
-__all__ = ["NOTHING", "Candidate", "Gate", "Refused"]
+__all__ = ["NOTHING", "Candidate", "Gate", "Refused", "version_of"]
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 NO_SOURCE = Source(NOTHING)
@@ -31,12 +32,18 @@ class Candidate:
 
     @property
     def version(self) -> Version:
-        return Version(self.rules, self.documents.vocabulary)
+        return version_of(self.rules, self.documents, self.prepared)
 
     @property
     def unchanged(self) -> bool:
         """What it says is in force already."""
         return self.before is not None and self.before.rules.fingerprint == self.rules.fingerprint
+
+
+def version_of(rules: RuleSet, documents: Documents, prepared: Any) -> Version:
+    """For a comparison; with what the rules were compiled to, if they were."""
+    decide = prepared.decide if isinstance(prepared, Compiled) else None
+    return Version(rules, documents.vocabulary, decide=decide)
 
 
 class Refused(DocumentError):

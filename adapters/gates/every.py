@@ -5,6 +5,7 @@ from __future__ import annotations
 from adapters.gates.approval import Approval
 from adapters.gates.candidate import Gate
 from adapters.gates.policy_tests import PolicyTests
+from adapters.gates.surveys import Surveys
 from adapters.gates.validation import Validation
 from adapters.settings import Settings
 
@@ -12,4 +13,5 @@ __all__ = ["gates_of"]
 
 
 def gates_of(settings: Settings) -> tuple[Gate, ...]:
-    return (PolicyTests(settings), Validation(settings), Approval(settings))
+    surveys = Surveys()
+    return (PolicyTests(settings), Validation(settings, surveys), Approval(settings, surveys))

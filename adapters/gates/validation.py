@@ -7,6 +7,9 @@ other: somebody has to answer for it, or allow it more time. Questions about
 unions of policies have a small share of it; where that is not enough, it is
 recorded, and no reason to refuse: `spir check` has the time.
 
+What is known of the rules in force is not asked again: of a change, only what it
+can have altered is (`adapters.gates.surveys`).
+
 Who is on the staff today is not asked: people come and go, and a policy for a
 midwife is no worse on the day when there is none. `spir check` says it.
 
@@ -26,6 +29,7 @@ from adapters.asked import operations_asked
 from adapters.gates.accepted import Accepted
 from adapters.gates.candidate import NOTHING, Candidate, Refused
 from adapters.gates.patience import UNIONS, Patience
+from adapters.gates.surveys import Surveys
 from adapters.settings import Settings
 from spir.assurance.checks.examination import Surroundings
 from spir.assurance.finding import Finding, Severity
@@ -45,8 +49,9 @@ WIDTH = 120  # characters of a text in it
 class Validation:
     """Raises Refused for rules that have findings which may not be there."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, surveys: Surveys | None = None) -> None:
         self._settings = settings
+        self._surveys = surveys or Surveys()
         self._accepted = Accepted(settings.data / "accepted.json")
 
     def __call__(self, candidate: Candidate) -> Mapping[str, Any]:
@@ -78,6 +83,7 @@ class Validation:
             surroundings=Surroundings(asked=operations_asked()),
             suppressions=self._suppressions(),
             step=Patience(self._settings.policy.validate_seconds).step,
+            survey=self._surveys.of(candidate),
         )
 
     def _suppressions(self) -> tuple[Suppression, ...]:
