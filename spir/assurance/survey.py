@@ -23,7 +23,8 @@ has come; it is the same only if its policy is the very same object, as readers
 give it back for a file that has not changed.
 
 Where the vocabulary, the site, the layers' organisations or the order of the
-rules is another one, or much has changed, nothing is carried over. Neither are
+rules is another one, where one policy stands in two places, or where much has
+changed, nothing is carried over. Neither are
 answers that a bound common to many questions had a part in (`Reasoner`), for
 they depend on all of them.
 
@@ -61,6 +62,7 @@ EVERY_KIND = frozenset(Kind)
 MUCH, WORN = 1 / 4, 1 / 8
 
 _UNKNOWN: Any = object()
+_NONE: set[int] = set()
 
 
 class Reach(Enum):
@@ -79,6 +81,11 @@ class Answer:
     where: Reach | Box = Reach.MEETING
     steps: int = 0  # of the reasoner
     lasting: bool = True  # not what z3 chose: it might choose otherwise
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether whoever asks could as well have left it; no answer at all (None) is not nothing."""
+        return not self.value and self.value is not None and not self.steps
 
 
 @dataclass(slots=True, eq=False)
@@ -140,6 +147,7 @@ class Survey:
         self._place = {id(rule): place for place, rule in enumerate(self.every)}
         self._known = {id(one.rule): one for one in known}
         self._of: dict[tuple[Kind, ...], tuple[Rule, ...]] = {}
+        self._silent: dict[str, set[int]] = {}  # by question the rules of which the answer says nothing
 
     @classmethod
     def of(cls, rules: RuleSet, vocabulary: Vocabulary) -> Survey:
@@ -148,10 +156,10 @@ class Survey:
 
     def then(self, rules: RuleSet, vocabulary: Vocabulary) -> Survey:
         """Of the version that follows this one, with all that still holds."""
-        if self._ground != _ground(rules, vocabulary):
+        left = {id(rule.policy): known for rule, known in zip(self.every, self._known.values(), strict=True)}
+        if self._ground != _ground(rules, vocabulary) or len(left) < len(self.every):
             return Survey.of(rules, vocabulary)
-        left = {_key(rule): known for rule, known in zip(self.every, self._known.values(), strict=True)}
-        known = [left.pop(_key(rule), _Known(rule)) for rule in rules.every]
+        known = [_taken(left, rule) or _Known(rule) for rule in rules.every]
         come = [one.rule for one in known if id(one.rule) not in self._place]
         gone = [one.rule for one in left.values()]
         if len(come) + len(gone) > MUCH * len(known) or not self._in_order(one.rule for one in known):
@@ -166,10 +174,14 @@ class Survey:
         return all(one < other for one, other in pairwise(places))
 
     def _take_over(self, before: Survey, come: Sequence[Rule], gone: Sequence[Rule]) -> None:
+        self._silent = {question: rules.difference(map(id, gone)) for question, rules in before._silent.items()}
+        own: set[int] = set()
         for rule in come:
-            self._forget(before, rule, self.acts(rule))
+            self._forget(before, rule, self.acts(rule), own)
         for rule in gone:
-            self._forget(before, rule, before.acts(rule))
+            self._forget(before, rule, before.acts(rule), own)
+        kept = (rule for rule in before._blurred if self.has(rule))
+        self._blurred = (*kept, *(rule for rule in come if self.acts(rule) is None))
         first, *rest = before._sheets
         later = [rule for sheet in rest for rule in sheet.rules if id(rule) in self._place]
         # the rules of the first sheet that have gone, and those that have come since it was drawn
@@ -179,8 +191,11 @@ class Survey:
             drawn = _Sheet.of((rule for rule in self.every if id(rule) in among), self.acts)
             self._sheets = (first.without(gone), drawn)
 
-    def _forget(self, before: Survey, rule: Rule, acts: Boxes) -> None:
-        """The answers that this rule, which comes or goes, may have a part in. What `before` knows stays as it is."""
+    def _forget(self, before: Survey, rule: Rule, acts: Boxes, own: set[int]) -> None:
+        """The answers that this rule, which comes or goes, may have a part in. What `before` knows stays as it is.
+
+        `own` are the rules of which this version does not share with `before` what is known.
+        """
         # whatever it lies within has each of its requests: so it need only be looked for where one of them is
         spot = _spot(acts)
         around = {id(other) for other in before.near(rule, (spot,), *Kind)} if spot else None
@@ -188,11 +203,15 @@ class Survey:
             known = self._known.get(id(other))
             if known is None:
                 continue
+            if id(other) not in own:
+                # INVARIANT: versions share what is known of a rule only if none that it meets has come or gone
+                # between them, for what one of them finds out, the other will take for its own
+                own.add(id(other))
+                known = self._known[id(other)] = replace(known, answers=dict(known.answers))
             within = around is None or id(other) in around
-            kept = {name: one for name, one in known.answers.items() if not _matters(rule, acts, within, one)}
-            # INVARIANT: versions share what is known of a rule only if none that it meets has come or gone between
-            # them, for what one of them finds out, the other will take for its own
-            self._known[id(other)] = replace(known, answers=kept)
+            for name in [name for name, one in known.answers.items() if _matters(rule, acts, within, one)]:
+                del known.answers[name]
+                self._silent.get(name, _NONE).discard(id(other))
 
     def rest(self) -> None:
         """Let go of what helps to read conditions, once all are read: one by one, for others may be waiting."""
@@ -266,7 +285,7 @@ class Survey:
         if acts is None:
             return [other for other in self.of_kind(*kinds) if other is not rule and may_meet(other, rule)]
         found = [other for other in self.meeting(acts, *kinds) if other is not rule]
-        blurred = [o for o in self._blurred if o is not rule and o.policy.kind in kinds and may_meet(o, rule)]
+        blurred = [other for other in self.blurred(*kinds) if other is not rule and may_meet(other, rule)]
         return self._ordered([*found, *blurred]) if blurred else found
 
     def around(self, rule: Rule, acts: Boxes = _UNKNOWN) -> list[Rule]:
@@ -281,9 +300,12 @@ class Survey:
     def _sheets(self) -> tuple[_Sheet, ...]:
         return (_Sheet.of(self.every, self.acts),)
 
+    def blurred(self, *kinds: Kind) -> list[Rule]:
+        """The rules of these kinds of which the requests are not known as boxes."""
+        return [rule for rule in self._blurred if rule.policy.kind in kinds]
+
     @cached_property
     def _blurred(self) -> tuple[Rule, ...]:
-        """The rules whose requests are not known as boxes."""
         return tuple(rule for rule in self.every if self.acts(rule) is None)
 
     # -- answers --
@@ -295,6 +317,13 @@ class Survey:
     def keep(self, question: str, rule: Rule, answer: Answer) -> None:
         if answer.lasting:
             self._known[id(rule)].answers[question] = answer
+        if answer.lasting and answer.says_nothing:
+            self._silent.setdefault(question, set()).add(id(rule))
+
+    def unsettled(self, question: str, rules: Iterable[Rule]) -> list[Rule]:
+        """Those of the rules about which it is not known that there is nothing to say."""
+        silent = self._silent.get(question, _NONE)
+        return [rule for rule in rules if id(rule) not in silent]
 
 
 def _ground(rules: RuleSet, vocabulary: Vocabulary) -> tuple[Vocabulary, Site, frozenset[tuple[Layer, str]]]:
@@ -317,5 +346,9 @@ def _spot(acts: Boxes) -> Box | None:
     return acts[0].spot() if acts else None
 
 
-def _key(rule: Rule) -> tuple[int, Layer, str]:
-    return id(rule.policy), rule.layer, rule.jurisdiction
+def _taken(left: dict[int, _Known], rule: Rule) -> _Known | None:
+    """What is known of the same rule, which is out of what is left then."""
+    found = left.get(id(rule.policy))
+    if found is None or (found.rule.layer, found.rule.jurisdiction) != (rule.layer, rule.jurisdiction):
+        return None
+    return left.pop(id(rule.policy))

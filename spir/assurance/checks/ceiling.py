@@ -41,8 +41,8 @@ class Lack:
 
 def uncovered(examined: Examination) -> Iterator[Finding]:
     # of a layer with rules that are not decided nobody knows that it grants nothing
-    decided = {layer: all(examined.region(rule) is not None for rule in _covers(examined, layer)) for layer in Layer}
-    lacks = [lack if decided[lack.layer] else replace(lack, whole=False) for lack in _every_lack(examined)]
+    doubtful = {rule.layer for rule in examined.survey.blurred(Kind.PERMIT, Kind.DELEGATE)}
+    lacks = [replace(lack, whole=False) if lack.layer in doubtful else lack for lack in _every_lack(examined)]
     every = len(lacks) <= REPLAYED
     for region, group in examined.each(_groups(examined, lacks)):
         shown = list(_shown(examined, group, every))
@@ -52,7 +52,8 @@ def uncovered(examined: Examination) -> Iterator[Finding]:
 
 
 def _every_lack(examined: Examination) -> Iterator[Lack]:
-    lower = [permit for permit in examined.of(Kind.PERMIT) if examined.layers_above(permit)]
+    left = examined.survey.unsettled("ceiling", examined.of(Kind.PERMIT))
+    lower = [permit for permit in left if examined.layers_above(permit)]
     new = [permit for permit in lower if examined.survey.known("ceiling", permit) is None]
     whole = {layer: _covered_by_one(examined, layer, new) for layer in Layer}
     for permit in examined.each(lower):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import combinations
 
 from spir.assurance.checks.examination import Claim, Examination
@@ -10,6 +11,7 @@ from spir.assurance.checks.grouping import names
 from spir.assurance.finding import Finding, Named, Severity
 from spir.assurance.proof.terms import every
 from spir.assurance.proof.truth import reading
+from spir.assurance.survey import Answer
 from spir.engine.ruleset import Rule
 from spir.language.printer import to_cel
 from spir.model.condition import And, Condition
@@ -33,7 +35,9 @@ def dead(examined: Examination) -> Iterator[Finding]:
     *Mend:* correct the condition, or take the policy out.
     """
     too_many: list[Rule] = []
-    for rule in examined.each(examined.survey.every):
+    for rule in examined.open("dead", *Kind):
+        if not examined.recall("dead", rule, partial(_doubtful, examined, rule)):
+            continue
         region, acts = examined.region(rule), examined.acts(rule)
         if region is None or acts is None:
             too_many.append(rule)
@@ -51,6 +55,12 @@ def dead(examined: Examination) -> Iterator[Finding]:
         policies = tuple(map(Named.of, too_many))
         mend = "write them as several policies"
         yield Finding("dead", Severity.NOTE, text, policies, mend=mend, pairs=len(too_many), decided=False)
+
+
+def _doubtful(examined: Examination, rule: Rule) -> Answer:
+    """Whether the check may have to say something about it, now or at another moment."""
+    does = examined.region(rule) and examined.acts(rule) and rule.policy.valid.end is None
+    return Answer(not does, frozenset())
 
 
 def _is_over(examined: Examination, rule: Rule) -> bool:

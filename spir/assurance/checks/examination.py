@@ -152,6 +152,10 @@ class Examination:
             self.survey.keep(question, rule, replace(answer, steps=before - reasoner.left))
         return answer.value
 
+    def open(self, question: str, *kinds: Kind) -> Iterator[Rule]:
+        """The rules of these kinds, for as long as there is time, that there may be something to say about."""
+        return self.each(self.survey.unsettled(question, self.of(*kinds)))
+
     # -- time --
 
     def each(self, items: Sequence[T]) -> Iterator[T]:

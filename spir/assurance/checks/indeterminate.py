@@ -46,7 +46,7 @@ def indeterminate(examined: Examination) -> Iterator[Finding]:
     """
     gaps = _Gaps(examined)
     found: dict[str, list[tuple[Rule, Box, Counterexample]]] = {}
-    for rule in examined.each(examined.of(*STOPPERS)):
+    for rule in examined.open(examined.check, *STOPPERS):
         if rule.policy.on_missing is OnMissing.DENY:
             for path, box, shown in gaps.of(rule):
                 found.setdefault(path, []).append((rule, box, shown))

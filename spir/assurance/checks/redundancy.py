@@ -35,7 +35,7 @@ def redundancy(examined: Examination) -> Iterator[Finding]:
     unions = Unions.of(examined)
     for kind in Kind:
         same = frozenset((kind,))
-        for rule in examined.each(examined.of(kind)):
+        for rule in examined.open(examined.check, kind):
             cover = unions.cover(rule, same, _makes_up_for)
             if cover:
                 yield from _finding(examined, rule, cover)

@@ -32,7 +32,7 @@ class Restraint:
 
 def restraints(examined: Examination, concerns: Callable[[Rule, Rule], bool]) -> Iterator[Restraint]:
     """Of the denies and requires and the permits that `concerns` says, those that meet."""
-    for rule in examined.each(examined.of(Kind.DENY, Kind.REQUIRE)):
+    for rule in examined.open("restraint", Kind.DENY, Kind.REQUIRE):
         met = examined.recall("restraint", rule, partial(_met, examined, rule))
         yield from (one for one in met if concerns(rule, one.pair.lower))
 

@@ -29,7 +29,7 @@ def shadowing(examined: Examination) -> Iterator[Finding]:
     *Mend:* narrow one of the denies or requires; or take out the permit, if it is meant to be stopped.
     """
     unions, stoppers = Unions.of(examined), frozenset(STOPPERS)
-    for permit in examined.each(examined.of(Kind.PERMIT)):
+    for permit in examined.open(examined.check, Kind.PERMIT):
         cover = unions.cover(permit, stoppers, _stands_over)
         if cover:
             yield from _finding(examined, permit, cover)

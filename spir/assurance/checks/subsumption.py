@@ -36,7 +36,7 @@ def subsumption(examined: Examination) -> Iterator[Finding]:
 
 def _pairs(examined: Examination) -> Iterator[Pair]:
     for kind in Kind:
-        for wide in examined.each(examined.of(kind)):
+        for wide in examined.open("subsumption", kind):
             yield from examined.recall("subsumption", wide, partial(_under, examined, wide))
 
 

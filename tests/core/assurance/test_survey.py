@@ -203,6 +203,14 @@ def test_nothing_is_carried_over_to_another_vocabulary_or_site() -> None:
     assert carried(before.then(rules_of(sets), VOCABULARY), "subsumption") == ["nurse", "clerk"]
 
 
+def test_nothing_is_carried_over_from_where_one_policy_stands_in_two_places() -> None:
+    before = survey_of((ward(NURSES), ward(CLERKS, NURSES)))
+    report(before, NOON)
+    after = survey_of((ward(NURSES), ward(CLERKS)), before)
+    assert carried(after, "redundancy") == []
+    assert report(after, NOON) == report(survey_of((ward(NURSES), ward(CLERKS))), NOON)
+
+
 def test_where_much_has_changed_nothing_is_carried_over(monkeypatch: pytest.MonkeyPatch) -> None:
     before = survey_of((ward(NURSES, CLERKS),))
     report(before, NOON)
