@@ -9,8 +9,9 @@ polling of files. Meanwhile decisions are made on the same loop, one a
 millisecond; how late each of them is done beyond that is what it waited. The
 same without a reload stands beside it as the machine's own noise.
 
-Through the gates, the validator looks at all policies and the difference to
-what is in force is proved, for `validate_seconds` and a third of them at most.
+Through the gates, all policies are validated and the difference to what is in
+force is proved; the first time from nothing, at each edit from what is known of
+the policies in force. Each edit changes the 50 policies of one file.
 """
 
 from __future__ import annotations
@@ -142,11 +143,7 @@ async def run(report: Report, runs: int, roles: int, each: int) -> None:
             bench.waits.clear()
             for _ in range(runs):
                 bench.edit()
-                start = time.perf_counter()
-                reload = asyncio.create_task(policies.reload())
-                await bench.swapped.wait()
-                took.append(time.perf_counter() - start)
-                assert await reload
+                took.append(await _triggered(bench))
         _say(report, settings, took, watched, idle, bench.waits)
 
 
@@ -154,22 +151,35 @@ async def gated(report: Report, runs: int, roles: int, each: int) -> None:
     """The same through the gates; each edit changes the 50 policies of one file."""
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), roles, each, gates=True)
+        start = time.perf_counter()
         bench.policies.load()
+        first = time.perf_counter() - start
         await bench.policies.begin(bench.record, bench.swap)
         await bench.policies.end()
         took = []
         async with bench.deciding():
             for _ in range(runs):
                 bench.edit()
-                start = time.perf_counter()
-                assert await bench.policies.reload()
-                took.append(time.perf_counter() - start)
-        most = bench.policies.settings.policy.validate_seconds
-        settings = {"policies": roles * each, "changed": each, "runs": runs, "validate_seconds": most}
-        goal, met = f"<= {GOAL_SECONDS + 1.4 * most:g} s", max(took) <= GOAL_SECONDS + 1.4 * most
-        report.add("reload to effect, through the gates", statistics.median(took), "s", goal=goal, met=met, **settings)
-        for name, share in (("p99", 0.99), ("worst", 1.0)):
-            report.add(f"a decision waits, through the gates, {name}", percentile(bench.waits, share), "ms")
+                took.append(await _triggered(bench))
+        settings = {"policies": roles * each, "changed": each, "runs": runs}
+        goal, met = f"<= {GOAL_SECONDS:g} s", statistics.median(took) <= GOAL_SECONDS
+        report.add("load through the gates, the first time", first, "s", **settings)
+        report.add("reload through the gates", statistics.median(took), "s", goal=goal, met=met, **settings)
+        met = max(took) <= GOAL_SECONDS
+        report.add("reload through the gates, worst", max(took), "s", goal=goal, met=met, **settings)
+        report.add("a decision waits, through the gates, p99", percentile(bench.waits, 0.99), "ms")
+        goal, met = f"<= {GOAL_WAIT_MS:g} ms", max(bench.waits) <= GOAL_WAIT_MS
+        report.add("a decision waits, through the gates, worst", max(bench.waits), "ms", goal=goal, met=met)
+
+
+async def _triggered(bench: Bench) -> float:
+    """Seconds until what was edited is in force; what it replaces is let go of before this returns."""
+    start = time.perf_counter()
+    reload = asyncio.create_task(bench.policies.reload())
+    await bench.swapped.wait()
+    took = time.perf_counter() - start
+    assert await reload
+    return took
 
 
 async def _watched(bench: Bench, runs: int) -> list[float]:
@@ -212,7 +222,7 @@ def main() -> int:
     report = Report("reload", arguments.json)
     runs, roles = (3, 20) if arguments.quick else (7, 200)
     asyncio.run(run(report, runs, roles, 50))
-    asyncio.run(gated(report, 1 if arguments.quick else 3, roles, 50))
+    asyncio.run(gated(report, runs, roles, 50))
     return 1 if report.missed else 0
 
 
