@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -80,6 +81,7 @@ def test_strangers_values_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch
         for value in (n, f"x{n}", n + 0.5, [n], {"a": n}, [f"t{n}"]):
             asked(compiled, {"sensitivity": value, "modality": value, "category": f"c{n}", "organization": f"cn/{n}"})
     assert len(compiled._places) <= 8
+    assert sum(len(by_category) for by_kind in compiled._near.values() for by_category in by_kind.values()) <= 8
     for known in compiled._places.values():
         assert sum(map(len, known._memories.values())) <= 16
 
@@ -178,6 +180,31 @@ def test_many_questions_are_asked_in_a_loop(monkeypatch: pytest.MonkeyPatch) -> 
         views = [cases.view()]
         for _ in range(10):
             assert_same(cases, compiled, views, f"seed {seed}")
+
+
+def test_tails_are_made_for_what_comes_often_and_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sieve, "MAX_TAILS", 4)
+    paths = [Attribute(f"resource.{name}") for name in ("modality", "status", "labels", "owner", "series", "study")]
+    rules = rules_of(
+        *(
+            permit(f"p{n}", And(tuple(Compare("==", path, Literal(f"{n % (2 + place)}")) for place, path in some)))
+            for n, some in enumerate(combinations(enumerate(paths), 3))
+        )
+    )
+    compiled = compile_rules(rules)
+    charts = [{path.path.partition(".")[2]: str(n % (2 + p)) for p, path in enumerate(paths)} for n in range(60)]
+    for _ in range(sieve.OFTEN - 1):
+        asked(compiled, charts[0])
+    (place,) = compiled._places.values()
+    constants = place.bucket.sieve.__defaults__[0]
+    tails = next(one.__self__ for one in constants if isinstance(getattr(one, "__self__", None), sieve._Tails))
+    assert not tails.own
+    asked(compiled, charts[0])
+    assert len(tails.own) == 1
+    for chart in charts * sieve.OFTEN:
+        asked(compiled, chart)
+    assert len(tails.own) == 4
+    assert len(tails.met) <= 4
 
 
 def test_verbs_and_types_that_no_policy_names_share_their_rules() -> None:
