@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
+
+from adapters.yielding import Turns
 
 __all__ = ["UNIONS", "Patience"]
 
@@ -11,25 +12,19 @@ __all__ = ["UNIONS", "Patience"]
 UNIONS = frozenset(("shadowing", "redundancy", "indeterminate", "layers"))
 SHARE = 0.03
 
-TURN = 0.001  # seconds
-
 
 class Patience:
-    """So many seconds from now. Whoever asks in a thread beside the event loop lets it go first, once in `TURN`."""
+    """So many seconds from now. Whoever asks in a thread beside the event loop lets it go first now and then."""
 
     def __init__(self, seconds: float) -> None:
         self._share = seconds * SHARE
         self._end = time.monotonic() + seconds
         self._ends: dict[str, float] = {}
-        self._turn = 0.0
-        self._beside = threading.current_thread() is not threading.main_thread()
+        self._turns = Turns()
 
     def left(self) -> bool:
-        now = time.monotonic()
-        if self._beside and now >= self._turn:
-            time.sleep(0)  # it takes 50 µs: not for every question
-            self._turn = now + TURN
-        return now < self._end
+        self._turns.give()
+        return time.monotonic() < self._end
 
     def step(self, check: str, done: int, total: int) -> bool:
         """As the validator asks."""
