@@ -1,7 +1,7 @@
 """Decide on what callers ask, or remember what was decided. No I/O: the port's answers are at hand.
 
-A question is known by the digest of its bytes, so that one that was asked
-before is not even read again. What is remembered is dropped when the bundle,
+A question on its own is known by the digest of its bytes, so that one that was
+asked before is not even read again. What is remembered is dropped when the bundle,
 the facts or the directory are others, and at the moment the decision names.
 """
 
@@ -19,7 +19,7 @@ from adapters.authzen.cache import DecisionCache
 from adapters.authzen.codec import JSON, Codec
 from adapters.authzen.ground import Ground, fact_names
 from adapters.authzen.port import PdpPort
-from adapters.authzen.reading import Asked, Batch, evaluation
+from adapters.authzen.reading import Batch, evaluation
 from spir.engine.attributes import patient_id
 from spir.errors import RequestError
 from spir.model.decision import Decision
@@ -93,11 +93,17 @@ class Deciding:
         return done
 
     def many(self, batch: Batch, now: datetime) -> Iterator[Evaluated]:
-        """The answers to a batch, one by one, as far as its semantic goes."""
-        asked = sha256(batch.asked).digest()
+        """The answers to a batch, one by one, as far as its semantic goes.
+
+        None is remembered: what has been read is decided about as soon as it is found, and most of it never again.
+        """
         last = {"deny_on_first_deny": False, "permit_on_first_permit": True}.get(batch.semantic)
         for item in batch.items:
-            done = self._item(batch, item, asked, now)
+            try:
+                done = self.decide(batch.read(item), batch.codec, now)
+            except RequestError as error:
+                body = failure(BAD_REQUEST, error.message)
+                done = Evaluated(body, batch.codec.encode(body))
             yield done
             if done.permitted is last:
                 return
@@ -129,13 +135,3 @@ class Deciding:
             # INVARIANT: the decision is held here, so no other one can have its id.
             answers[id(decision)] = (decision, body, encoded)
         return body, encoded
-
-    def _item(self, batch: Batch, item: Asked, asked: bytes, now: datetime) -> Evaluated:
-        """`asked`: the digest of the defaults."""
-        codec = batch.codec
-        key = sha256(asked + item.raw).digest() + b"i" + codec.tag if len(item.raw) <= LONGEST_KEPT else b""
-        try:
-            return self.remembered(key, now) or self.decide(batch.read(item), codec, now, key)
-        except RequestError as error:
-            body = failure(BAD_REQUEST, error.message)
-            return Evaluated(body, codec.encode(body))

@@ -6,11 +6,12 @@ where, and never what was sent; unknown members are ignored, as AuthZEN asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from adapters.authzen import forms
@@ -20,7 +21,6 @@ from spir.model.request import EMPTY, Action, Entity, Request
 from spir.model.value import Value
 
 __all__ = [
-    "Asked",
     "Batch",
     "Greeting",
     "Search",
@@ -80,28 +80,18 @@ class Defaults:
         )
 
 
-class Asked(NamedTuple):
-    """One item of a batch in its codec: as it came, or, if it has been read already, as its form is written."""
-
-    raw: bytes
-    form: forms.Item[Any] | None
-
-
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Several requests. `asked` tells these defaults from others."""
+    """Several requests: items that have been read already, or as they came."""
 
-    items: tuple[Asked, ...]
+    items: Sequence[forms.Item[Any] | bytes]
     semantic: str
     defaults: Defaults
-    asked: bytes
     codec: Codec
 
-    def read(self, item: Asked) -> Request:
+    def read(self, item: forms.Item[Any] | bytes) -> Request:
         """Raises RequestError: the error of this item alone."""
-        found = item.form
-        if found is None:
-            found = decoded(self.codec, forms.Item, item.raw)
+        found = decoded(self.codec, forms.Item, item) if isinstance(item, bytes) else item
         return self.defaults.completed(found)
 
 
@@ -180,20 +170,14 @@ def nothing(body: bytes) -> None:
 
 
 def _several(codec: Codec, body: bytes) -> Request | Batch:
-    plain = plain_batch(codec, body)
-    if plain is not None:
-        found: forms.Item[Any] = plain
-        options = plain.options
-        items = tuple([Asked(codec.encode(item), item) for item in plain.evaluations])
-    else:
-        loose: forms.Several = decoded(codec, forms.Several, body)
-        found, options = loose, loose.options
-        items = tuple([Asked(bytes(item), None) for item in loose.evaluations])
+    found: forms.Whole | forms.Several | None = plain_batch(codec, body)
+    if found is None:
+        found = decoded(codec, forms.Several, body)
     defaults = Defaults.of(found)
-    if not items:
+    if not found.evaluations:
         return defaults.completed(forms.Item())
-    said = spelled(codec, forms.Item(found.subject, found.action, found.resource, found.context, found.deferred))
-    return Batch(items, options.evaluations_semantic, defaults, said, codec)
+    items = [bytes(item) if isinstance(item, msgspec.Raw) else item for item in found.evaluations]
+    return Batch(items, found.options.evaluations_semantic, defaults, codec)
 
 
 def _whole(make: Callable[[], T]) -> T | None:
