@@ -172,7 +172,8 @@ class _Writer:
     def conditional(self, node: Conditional, depth: int) -> Written:
         test = self.truth(node.test, depth)
         (yes, sure), (no, also) = self.write(node.yes, depth), self.write(node.no, depth)
-        return f"({yes} if {test} else {no})", sure and also
+        # INVARIANT: what comes out of it is a value, as of all nodes but an attribute itself
+        return f"({self.sure(node.yes, yes)} if {test} else {self.sure(node.no, no)})", sure and also
 
     def compare(self, node: Compare, depth: int) -> Written:
         if node.op not in COMPARISONS:
