@@ -419,11 +419,13 @@ def pipelined(server: Server, bodies: list[bytes], outstanding: int, seconds: fl
         before, times, count = server.cpu(), [], 0
         sent: deque[float] = deque()
         start = time.perf_counter()
-        while sent or time.perf_counter() - start < seconds:
+        while True:
             while len(sent) * each < outstanding and time.perf_counter() - start < seconds:
                 sent.append(time.perf_counter())
                 peer.sendall(rounds[count % len(rounds)])
                 count += 1
+            if not sent:  # the time is over, and so is all that was under way
+                break
             left = _answers(peer, each, left)
             times.append((time.perf_counter() - sent.popleft()) * 1000)
         elapsed = time.perf_counter() - start
