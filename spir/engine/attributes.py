@@ -118,10 +118,11 @@ class Attributes:
 
 def patient_id(request: Request) -> str | None:
     """The canonical id of the patient a request is about: `resource.patient`, or a patient resource itself."""
-    patient = request.resource.properties.get("patient")
-    if patient is None:
+    found = request.resource.properties.get("patient")
+    if found is None:
         return None
-    found = patient.get("id") if is_map(patient) else patient
+    if found.__class__ is dict or is_map(found):
+        found = found.get("id")
     return found if isinstance(found, str) and found else None
 
 

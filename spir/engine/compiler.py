@@ -91,7 +91,7 @@ class Compiled:
             return self._decided(request, view, at)
         until = None
         if place.restless and view.__class__ is not NoFacts:
-            until = place.edge(place.window, request, view, at)
+            until = self._facts.edge(request, view, at, place.staff, place.patient)
         left = sieve(request, view, at, live)
         found = memory.get(left) or self._found(place, place.window, left, view, until)
         decision: Decision = found.decision

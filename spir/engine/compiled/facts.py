@@ -47,26 +47,32 @@ class Facts:
     def __init__(self) -> None:
         self._known: dict[Key, _Known] = {}
         # INVARIANT: replaced as a whole, never changed to another view: another thread may be looking.
-        self._seen: tuple[View | None, dict[Key, _Known | None]] = (None, {})
-        # Each of them replaced as a whole, too.
-        self._last: dict[str, _Last] = {"staff": _NOBODY, "patient": _NOBODY}
+        self._seen: _Seen = _unseen(None)
         self._absences: dict[str, Absence] = {}
 
     def reader(self, kind: str, attribute: str) -> Read:
         """A function that reads one attribute; None if there is no value, FAILED or GONE if there will be none."""
+        who: Callable[[Request], str | None] = _subject_id if kind == "staff" else patient_id
 
         def read(request: Request, view: View, at: datetime) -> Value | Unknown:
-            if view.__class__ is NoFacts:
+            seen = self._seen
+            if seen[0] is not view:
+                if view.__class__ is NoFacts:
+                    return None
+                seen = self._turned(view)
+            ident = who(request)
+            if ident is None:
                 return None
-            last = self._last[kind]
-            key, known = last[2:] if last[0] is request and last[1] is view else self._of(kind, request, view)
-            if key is None or known is _NOTHING:
+            known = seen[1][kind].get(ident) or self._met(kind, ident, view)
+            values = known.values
+            if attribute in values:
+                return values[attribute]
+            if known is _NOTHING:
                 return None
-            if known is None or attribute in known.dated:
-                return _asked(view, key, attribute, at)
-            if attribute not in known.values:
-                known.values[attribute] = _asked(view, key, attribute, at)
-            return known.values[attribute]
+            found = _asked(view, (kind, ident), attribute, at)
+            if known is not _UNSURE and attribute not in known.dated:
+                values[attribute] = found
+            return found
 
         return read
 
@@ -78,52 +84,46 @@ class Facts:
             found = self._absences[path] = _absence(path, self.reader(*fact) if fact else None)
         return found
 
-    def _of(self, kind: str, request: Request, view: View) -> tuple[Key | None, _Known | None]:
-        """Whom facts of this kind are about, and what is remembered of them: several are asked for in a row."""
-        ident = request.subject.id if kind == "staff" else patient_id(request)
-        key = None if ident is None else (kind, ident)
-        known = None if key is None else self._about(view, key)
-        self._last[kind] = (request, view, key, known)
-        return key, known
-
     def edge(
         self, request: Request, view: View, at: datetime, staff: frozenset[str], patient: frozenset[str]
     ) -> datetime | None:
         """When a fact of these attributes begins or ends next."""
-        found = self._edge("staff", request, view, staff, at) if staff else None
-        other = self._edge("patient", request, view, patient, at) if patient else None
+        seen = self._seen
+        if seen[0] is not view:
+            if view.__class__ is NoFacts:
+                return None
+            seen = self._turned(view)
+        found = other = None
+        if staff:
+            known = seen[1]["staff"].get(request.subject.id) or self._met("staff", request.subject.id, view)
+            if not known.still:
+                found = _next(view, ("staff", request.subject.id), known, staff, at)
+        if patient and (ident := patient_id(request)) is not None:
+            known = seen[1]["patient"].get(ident) or self._met("patient", ident, view)
+            if not known.still:
+                other = _next(view, ("patient", ident), known, patient, at)
         return other if found is None else found if other is None else min(found, other)
 
-    def _edge(self, kind: str, request: Request, view: View, names: frozenset[str], at: datetime) -> datetime | None:
-        last = self._last[kind]
-        key, known = last[2:] if last[0] is request and last[1] is view else self._of(kind, request, view)
-        if key is None:
-            return None
-        if known is not None:
-            if not known.dated:
-                return None
-            names = names & known.dated
-        edges = (view.next_change(key, name, at) for name in names)
-        return min((edge for edge in edges if edge is not None), default=None)
+    def _turned(self, view: View) -> _Seen:
+        """To another view, of which nothing has been seen yet."""
+        self._seen = seen = _unseen(view)
+        return seen
 
-    def _about(self, view: View, key: Key) -> _Known | None:
-        """What is remembered of a key; None for views that are no snapshots, and for keys in doubt."""
+    def _met(self, kind: str, ident: str, view: View) -> _Known:
+        """What is remembered of somebody from now on."""
         seen = self._seen
-        if seen[0] is not view or len(seen[1]) >= MAX_KEYS:
-            seen = self._seen = (view, {})
-        try:
-            return seen[1][key]
-        except KeyError:
-            found = seen[1][key] = self._looked_up(view, key)
-            return found
+        if seen[0] is not view or len(seen[1][kind]) >= MAX_KEYS:
+            seen = self._turned(view)
+        found = seen[1][kind][ident] = self._looked_up(view, (kind, ident))
+        return found
 
-    def _looked_up(self, view: View, key: Key) -> _Known | None:
+    def _looked_up(self, view: View, key: Key) -> _Known:
         if not isinstance(view, Snapshot):
-            return None
+            return _UNSURE
         if view.aliases:
             key = view.resolve(key)
         if key in view.doubted:
-            return None
+            return _UNSURE
         rows = view.rows(key)
         if not rows:
             return _NOTHING
@@ -137,24 +137,43 @@ class Facts:
 
 
 class _Known:
-    """The facts of one key: the names of those that begin or end, and values of the others."""
+    """The facts of one key: the names of those that begin or end (`still`: none does), and values of the others."""
 
-    __slots__ = ("dated", "joins", "rows", "values")
+    __slots__ = ("dated", "joins", "rows", "still", "values")
 
     def __init__(self, rows: Any, joins: Any) -> None:
         self.rows = rows
         self.joins = joins
         facts = (fact for fact in rows.values() if fact.valid_from is not None or fact.valid_until is not None)
         self.dated = frozenset(fact.attribute for fact in facts)
+        self.still = not self.dated
         self.values: dict[str, Value | Unknown] = {}
 
 
-# What was asked for last: request, view, whom it is about, and what is remembered of them.
-_Last: TypeAlias = tuple[Request | None, View | None, Key | None, _Known | None]
-_NOBODY: _Last = (None, None, None, None)
+# A view, and what is remembered of members of staff and of patients whom its facts have been asked about.
+_Seen: TypeAlias = tuple[View | None, dict[str, dict[str, _Known]]]
 
-# A key without any facts.
+
+def _unseen(view: View | None) -> _Seen:
+    return view, {"staff": {}, "patient": {}}
+
+
+# A key without any facts; and one about which the view itself is asked each time: it is in doubt, or the view is
+# no snapshot.
 _NOTHING = _Known({}, {})
+_UNSURE = _Known({}, {})
+_UNSURE.still = False
+
+
+def _subject_id(request: Request) -> str:
+    return request.subject.id
+
+
+def _next(view: View, key: Key, known: _Known, names: frozenset[str], at: datetime) -> datetime | None:
+    """When the first of these facts begins or ends."""
+    dated = names if known is _UNSURE else names & known.dated
+    edges = (view.next_change(key, name, at) for name in dated)
+    return min((edge for edge in edges if edge is not None), default=None)
 
 
 def _asked(view: View, key: Key, attribute: str, at: datetime) -> Value | Unknown:
