@@ -39,7 +39,7 @@ def assembled(items: list[Item], facts: Facts, ask: Callable[[Part], Asked]) -> 
     moving = tuple(stake for stake in stakes.several if stake.part.clock)
     watch = Watch(tuple(stakes.clocks), moving, stakes.facts)
     fixed = mark(((stake, stake.part.constant()) for stake in stakes.fixed), doubtful)
-    sieve = sieve_of(columns, questions, facts, doubtful)
+    sieve = yield from sieve_of(columns, questions, facts, doubtful)
     yield
     ids = tuple([item.rule.policy.id for item in items])
     return Bucket(tuple(items), ids, doubtful, sets, watch, fixed, tuple(stakes.clocks), sieve)

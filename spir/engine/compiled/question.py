@@ -128,15 +128,18 @@ def _interpreted(part: Part, zone: ZoneInfo) -> Callable[[tuple[Value | Unknown,
 
 def _is_short(key: Any) -> bool:
     """Whether the `typed` value may be kept: memory is bounded by what is remembered, not only by how often."""
-    return not isinstance(key, tuple) or not isinstance(key[1], (str, bytes)) or len(key[1]) <= MAX_TEXT
+    held = key[1] if isinstance(key, tuple) else key
+    return not isinstance(held, (str, bytes)) or len(held) <= MAX_TEXT
 
 
-_PLAIN = frozenset((str, int, bool, bytes))
+_PLAIN = frozenset((int, bool, bytes))
 
 
 def typed(value: Value | Unknown) -> Any:
     """Something hashable that keeps apart what operators keep apart: True, 1 and 1.0, and why there is no value."""
-    kind = type(value)
-    if kind in _PLAIN:
-        return kind, value
-    return value if kind is Unknown else (kind, repr(value))
+    kind = value.__class__
+    if kind is str:
+        return value
+    if isinstance(value, Unknown):
+        return value.lacks
+    return kind, value if kind in _PLAIN else repr(value)

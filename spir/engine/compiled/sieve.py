@@ -17,7 +17,8 @@ as every attribute is known.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -27,6 +28,7 @@ from spir.engine.compiled.marks import Doubt, Mark, Unsure, doubt_of, plain, tog
 from spir.engine.compiled.question import Question
 from spir.engine.compiled.reading import Reads, is_property
 from spir.engine.compiled.source import Draft, made
+from spir.language.walk import nodes
 from spir.model.facts import View
 from spir.model.request import Request
 from spir.model.value import Unknown, Value, Why
@@ -37,7 +39,7 @@ __all__ = ["Sieve", "sieve_of"]
 # the bit is lost, a tuple of these candidates and the doubts about them.
 Sifted: TypeAlias = int | tuple[int, tuple[Doubt, ...]]
 Sieve: TypeAlias = Callable[[Request, View, datetime, int], Sifted]
-Tail: TypeAlias = Callable[..., Sifted]  # the same, with the marks of the head
+Tail: TypeAlias = Callable[..., Sifted]  # the same, with the doubts that there are already
 Otherwise: TypeAlias = Callable[[Value, Request, View, datetime, int], Mark]
 Others: TypeAlias = Mapping[Column, Otherwise]
 
@@ -48,35 +50,38 @@ MAX_TAILS = 256
 # More questions than this are asked in a loop, or by a call: the source would take too long to compile.
 MAX_QUESTIONS = 24
 MAX_WRITTEN = 8
+# What one function asks at most, in columns, so that nobody waits for long while it is compiled.
+MAX_WEIGHT = 16
+LEAST = 4  # a question takes at least as long as so many columns
 MAX_JOINED = 256
 
 
-def sieve_of(columns: list[Column], questions: list[Question], facts: Facts, doubtful: int) -> Sieve:
+def sieve_of(
+    columns: list[Column], questions: list[Question], facts: Facts, doubtful: int
+) -> Generator[None, None, Sieve]:
+    """The sieve of a bucket, compiled in steps."""
     ordered = sorted(columns, key=lambda column: -column.everyone.bit_count())
     first = [column for column in ordered if is_property(column.path)][:HEAD]
     rest = [column for column in ordered if column not in first]
     others = {column: _otherwise(column, facts, plain(0, doubtful)) for column in columns}
-    writer = _Writer(others, doubtful)
+    chain = _Chain(others, doubtful)
     if len(rest) + len(questions) < SPARED:
-        writer.everything(columns, questions)
-        return writer.written()
-    writer.columns(first)
-    writer.ends()
-    return writer.followed_by(_Tails(rest, questions, others, doubtful, writer.steps))
+        return (yield from chain.of(columns, questions, first=True))
+    every = yield from chain.of(rest, questions)
+    writer = _Writer(others, doubtful, first=True)
+    writer.columns(sorted(first, key=_likeness))
+    constant, tails = writer.draft.constant, _Tails(rest, questions, chain, every)
+    return writer.followed_by(f"({constant(tails.own)}.get(live) or {constant(tails.found)}(live))")
 
 
 class _Tails:
     """From the policies that a head leaves to the tail for them. Those that are met often get their `own`, the first
     ones of them."""
 
-    def __init__(
-        self, columns: Sequence[Column], questions: Sequence[Question], others: Others, doubtful: int, steps: int
-    ) -> None:
+    def __init__(self, columns: Sequence[Column], questions: Sequence[Question], chain: _Chain, every: Tail) -> None:
         self.columns, self.questions = columns, questions
-        self.others = others
-        self.doubtful = doubtful
-        self.steps = steps  # of the head
-        self.every = self.tail(columns, questions)
+        self.chain = chain
+        self.every = every
         self.own: dict[int, Tail] = {}
         self.met: dict[int, int] = {}  # how often they were
 
@@ -91,30 +96,99 @@ class _Tails:
             self.met[live] = times
             return self.every
         self.met.pop(live, None)
+        found = self.own[live] = self.made(live)
+        return found
+
+    def made(self, live: int) -> Tail:
+        """A tail for these policies, if that is worth while and does not take long."""
         columns = [column for column in self.columns if live & column.everyone]
         questions = [question for question in self.questions if live & question.everyone]
         spared = len(self.columns) + len(self.questions) - len(columns) - len(questions)
-        found = self.own[live] = self.tail(columns, questions) if spared >= SPARED else self.every
+        pieces = self.chain.pieces(columns, questions)
+        if spared < SPARED or len(pieces) > 1 or pieces[0].weight > MAX_WEIGHT:
+            return self.every
+        return self.chain.piece(pieces[0]).written()
+
+
+class _Chain:
+    """Functions that ask so many columns and questions that one would take too long to compile, one after the other."""
+
+    def __init__(self, others: Others, doubtful: int) -> None:
+        self.others = others
+        self.doubtful = doubtful
+
+    def of(
+        self, columns: Sequence[Column], questions: Sequence[Question], first: bool = False
+    ) -> Generator[None, None, Tail]:
+        """All of them; a sieve, if this is what comes `first`."""
+        *before, last = self.pieces(columns, questions)
+        found = self.piece(last, first and not before).written()
+        for piece in reversed(before):
+            yield
+            writer = self.piece(piece, first and piece is before[0])
+            found = writer.followed_by(writer.draft.constant(found))
         return found
 
-    def tail(self, columns: Sequence[Column], questions: Sequence[Question]) -> Tail:
-        writer = _Writer(self.others, self.doubtful, self.steps)
-        writer.everything(columns, questions)
-        return writer.written()
+    def piece(self, piece: _Piece, first: bool = False) -> _Writer:
+        writer = _Writer(self.others, self.doubtful, first)
+        writer.columns(piece.columns)
+        if piece.written or piece.called:
+            writer.ends()
+        writer.shared(piece.written)
+        for question in piece.written:
+            writer.question(question)
+        for called in piece.called:
+            writer.called(called)
+        return writer
+
+    def pieces(self, columns: Iterable[Column], questions: Sequence[Question]) -> list[_Piece]:
+        """What each function asks; at least one of them. Columns are in an order that gives those alike the very same
+        source."""
+        pieces = [_Piece()]
+
+        def room(weight: int) -> _Piece:
+            if pieces[-1].weight + weight > MAX_WEIGHT:
+                pieces.append(_Piece())
+            pieces[-1].weight += weight
+            return pieces[-1]
+
+        for column in sorted(columns, key=_likeness):
+            room(1).columns.append(column)
+        for question in questions[:MAX_WRITTEN]:
+            room(_weight(question)).written.append(question)
+        for question in questions[MAX_WRITTEN:MAX_QUESTIONS]:
+            room(_weight(question)).called.append(question)
+        if rest := tuple(questions[MAX_QUESTIONS:]):
+            room(1).called.append(_Loop(rest, self.doubtful))
+        return pieces
+
+
+def _weight(question: Question) -> int:
+    return max(LEAST, sum(1 for _ in nodes(question.part.condition)) // 2)
+
+
+@dataclass(slots=True)
+class _Piece:
+    """What one function asks. `weight`: how long it takes to compile, in columns."""
+
+    columns: list[Column] = field(default_factory=list)
+    written: list[Question] = field(default_factory=list)
+    called: list[Question | _Loop] = field(default_factory=list)
+    weight: int = 0
 
 
 class _Writer:
     """The source of a function that sifts: a step for each column and question."""
 
-    def __init__(self, others: Others, doubtful: int, steps: int = 0) -> None:
-        """`steps` that were taken before: their marks are arguments."""
+    def __init__(self, others: Others, doubtful: int, first: bool) -> None:
+        """`first`: there are no doubts yet; they are an argument else."""
         self.others = others
         self.doubtful = doubtful
+        self.first = first
         self.draft = Draft()
         self.reads = Reads(self.draft)
         self.lines: list[str] = []
-        self.arguments = ", ".join(("request, view, at, live", *(f"e{number}" for number in range(steps))))
-        self.steps = steps
+        self.steps = 0
 
     @property
     def mark(self) -> str:
@@ -125,22 +199,9 @@ class _Writer:
         """Nobody is left."""
         self.lines.append(f"if live == {self.draft.constant(self.doubtful)}: return live")
 
-    def everything(self, columns: Iterable[Column], questions: Sequence[Question]) -> None:
-        self.columns(columns)
-        if questions:
-            self.ends()
-        self.shared(questions[:MAX_WRITTEN])
-        for number, question in enumerate(questions[:MAX_QUESTIONS]):
-            self.question(question, number < MAX_WRITTEN)
-        if rest := tuple(questions[MAX_QUESTIONS:]):
-            loop = _Loop(rest, self.doubtful)
-            self.step([f"{self.mark} = {self.draft.constant(loop)}(request, view, at, live)"], loop.everyone)
-
-    def columns(self, columns: Iterable[Column]) -> None:
-        """In an order that gives columns alike the very same source."""
-        ordered = sorted(columns, key=_likeness)
-        self.reads.ahead(column.path for column in ordered)
-        for column in ordered:
+    def columns(self, columns: Sequence[Column]) -> None:
+        self.reads.ahead(column.path for column in columns)
+        for column in columns:
             self.column(column)
 
     def column(self, column: Column) -> None:
@@ -168,15 +229,19 @@ class _Writer:
             self.lines += asked[path].read(path, name, self.reads)
             self.reads.resolved[path] = name
 
-    def question(self, question: Question, inside: bool) -> None:
-        constant, marks = self.draft.constant, self.draft.constant(question.marks)
-        if inside:
-            yes, no = constant(question.marks[True]), constant(question.marks[False])
-            settled, said = f"{self.mark} = {yes} if {{}} else {no}", f"{self.mark} = {marks}[{{}}]"
-            lines = question.asked.lines(self.reads, settled.format, said.format)
+    def question(self, question: Question) -> None:
+        constant = self.draft.constant
+        yes, no = constant(question.marks[True]), constant(question.marks[False])
+        settled, said = f"{self.mark} = {yes} if {{}} else {no}", f"{self.mark} = {constant(question.marks)}[{{}}]"
+        self.step(question.asked.lines(self.reads, settled.format, said.format), question.everyone)
+
+    def called(self, asked: Question | _Loop) -> None:
+        constant = self.draft.constant
+        if isinstance(asked, _Loop):
+            found = f"{constant(asked)}(request, view, at, live)"
         else:
-            lines = [f"{self.mark} = {marks}[{constant(question.asked.function)}(request, view, at)]"]
-        self.step(lines, question.everyone)
+            found = f"{constant(asked.marks)}[{constant(asked.asked.function)}(request, view, at)]"
+        self.step([f"{self.mark} = {found}"], asked.everyone)
 
     def step(self, lines: list[str], everyone: int | None) -> None:
         """With `everyone`, it is skipped where none of them is left."""
@@ -187,18 +252,30 @@ class _Writer:
         self.lines += lines
         self.steps += 1
 
-    def followed_by(self, tails: _Tails) -> Sieve:
-        marks = "".join(f", e{number}" for number in range(self.steps))
-        tail = f"{self.draft.constant(tails.own)}.get(live) or {self.draft.constant(tails.found)}(live)"
-        return self.ended(f"tail = {tail}", f"return tail(request, view, at, live{marks})")
+    def followed_by(self, follower: str) -> Tail:
+        """The function of this source, and then that of an expression, if anybody is left."""
+        self.ends()
+        return self.ended(*self.doubts(), f"return {follower}(request, view, at, live, doubts)")
 
     def written(self) -> Tail:
-        marks = "".join(f"e{number}, " for number in range(self.steps))
-        doubts = f"(*[e.doubt for e in ({marks}) if e.__class__ is {self.draft.constant(Unsure)}],)"
-        return self.ended(f"return live if live >= {self.draft.constant(self.doubtful)} else (live, {doubts})")
+        """The function of this source and nothing else."""
+        certain = f"if live >= {self.draft.constant(self.doubtful)}: return live"
+        return self.ended(certain, *self.doubts(), "return live, doubts")
+
+    def doubts(self) -> list[str]:
+        """Lines that add the doubts of each step, if there are any."""
+        constant = self.draft.constant
+        marks = [f"e{number}" for number in range(self.steps)]
+        return [
+            *(["doubts = ()"] if self.first else []),
+            f"if live < {constant(self.doubtful)}:",
+            f"    unsure = {constant(Unsure)}",
+            *(f"    if {mark}.__class__ is unsure: doubts += ({mark}.doubt,)" for mark in marks),
+        ]
 
     def ended(self, *ending: str) -> Tail:
-        return made(self.arguments, [*self.reads.lines, *self.lines, *ending], self.draft.constants)
+        arguments = "request, view, at, live" if self.first else "request, view, at, live, doubts"
+        return made(arguments, [*self.reads.lines, *self.lines, *ending], self.draft.constants)
 
 
 def _likeness(column: Column) -> tuple[bool, str]:

@@ -28,7 +28,9 @@ from tests.given import NOON
 PAIRS = int(os.environ.get("SPIR_COMPILED_PAIRS", "3000"))
 SEED = int(os.environ.get("SPIR_COMPILED_SEED", "1"))
 SIZES = ((4, 1),) * 23 + ((12, 1),) * 8 + ((70, 51),)  # most and least policies of a set
-AS_IN_USE = sieve.OFTEN, sieve.HEAD, sieve.SPARED
+LIMITS = ("OFTEN", "HEAD", "SPARED", "MAX_WEIGHT")
+AS_IN_USE = tuple(getattr(sieve, name) for name in LIMITS)
+EAGER, IN_PIECES = (1, 1, 0, 1000), (1, 1, 3, 4)
 REQUESTS = 50  # to each rule set: what is remembered of one must not change another
 
 many = settings(max_examples=150, deadline=None)
@@ -48,9 +50,10 @@ def test_compiled_rules_decide_and_judge_rows_as_the_reference_does(
 
 
 def test_compiled_rules_decide_as_the_reference_does_on_many_random_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every other rule set makes a tail for whatever it meets, at once; the others for what comes often, as in use."""
+    """Half of the rule sets make tails for what comes often, as in use. Of the others some make one for whatever they
+    meet, at once; and some ask a few things in each function."""
     for seed in range(SEED * 1_000_000, SEED * 1_000_000 + -(-PAIRS // REQUESTS)):
-        for name, value in zip(("OFTEN", "HEAD", "SPARED"), (AS_IN_USE, (1, 1, 0))[seed % 2], strict=True):
+        for name, value in zip(LIMITS, (AS_IN_USE, EAGER, AS_IN_USE, IN_PIECES)[seed % 4], strict=True):
             monkeypatch.setattr(sieve, name, value)
         cases = Cases(seed)
         rules = cases.rules(*cases.choose(SIZES))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from spir.engine.attributes import NoFacts
 from spir.engine.compiled import source
 from spir.engine.compiled.source import Draft, Unwritable, made, written
-from spir.engine.compiler import compile_rules
+from spir.engine.compiler import compile_in_slices, compile_rules
 from spir.engine.evaluate import free_attributes
 from spir.engine.reference import decide
 from spir.engine.ruleset import RuleSet, Site
@@ -42,7 +42,7 @@ from tests.given import NOON
 WORDS = re.compile(
     r"(def|made|request|view|at|live|if|else|elif|try|except|return|is|in|not|and|or|for|None|True|False"
     r"|__class__|str|int|bool|float|tuple|any|all|context|subject|resource|action|properties|name|type|id|get"
-    r"|deferred|doubt|e|v|K|tail|[aegmprvx]\d+|\d+)$"
+    r"|deferred|doubts?|unsure|v|K|tail|[aegmprvx]\d+|\d+)$"
 )
 
 GONE, FAILED, TO_COME = (Unknown.of("a", why) for why in (Why.MISSING, Why.FAILED, Why.DEFERRED))
@@ -150,6 +150,21 @@ def test_conditions_of_one_build_are_compiled_once(sources: list[str]) -> None:
     compiled.decide(Request.build(Entity("person", "x"), "search:imaging", {"modality": "CT"}), NoFacts(), NOON)
     assert len([text for text in sources if "a0" in text]) == 50
     assert len({text for text in sources if "a0" in text}) == 1
+
+
+@pytest.mark.parametrize("count", [8, 30, 200])
+def test_no_step_of_compiling_takes_in_many_attributes(sources: list[str], count: int) -> None:
+    """Nobody may wait for long while rules are compiled; and Python compiles a function in one go."""
+    names = [f"n{number}" for number in range(count)]
+    conditions = [
+        *(Compare("==", Attribute(f"resource.{name}"), Literal("x")) for name in names),
+        *(Compare("==", Attribute(f"resource.{name}"), Attribute(f"subject.{name}")) for name in names),
+    ]
+    most = 0
+    for _ in compile_in_slices(rules_of(*conditions)):
+        most = max(most, sum(map(len, sources)))
+        sources.clear()
+    assert 0 < most < 8000
 
 
 def test_generated_functions_have_no_way_to_the_world() -> None:
