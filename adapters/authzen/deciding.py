@@ -17,7 +17,7 @@ import msgspec
 from adapters.authzen.answer import answer, failure
 from adapters.authzen.cache import DecisionCache
 from adapters.authzen.codec import JSON, Codec
-from adapters.authzen.ground import Ground, fact_names
+from adapters.authzen.ground import Ground, Settling, fact_names
 from adapters.authzen.port import PdpPort
 from adapters.authzen.reading import Batch, evaluation
 from spir.engine.attributes import patient_id
@@ -30,6 +30,7 @@ __all__ = ["Deciding", "Evaluated", "digest"]
 BAD_REQUEST = 400
 LONGEST_KEPT = 16 * 1024  # bytes of a question, and of an answer
 MOST_ANSWERS = 256
+AT_A_TIME = 8  # items of a batch
 
 
 class Evaluated(msgspec.Struct, frozen=True):
@@ -83,30 +84,31 @@ class Deciding:
         ground = self.ground()
         settled = ground.settled(request)
         decision = self._port.decide(settled)
-        body, encoded = self._said(settled, decision, codec)
-        patient = patient_id(settled)
-        patients = (patient,) if patient else ()
-        done = Evaluated(body, encoded, body["decision"] is True, settled, decision, patients, decision.operation)
+        done = self._evaluated(settled, decision, codec)
         # INVARIANT: facts move on while we work. What was settled on other facts than it was decided on is not kept.
-        if key and decision.facts == ground.snapshot.revision and len(encoded) <= LONGEST_KEPT:
+        if key and decision.facts == ground.snapshot.revision and len(done.encoded) <= LONGEST_KEPT:
             self.cache.put(key, done, decision.bundle, decision.facts, now, decision.valid_until)
         return done
 
-    def many(self, batch: Batch, now: datetime) -> Iterator[Evaluated]:
-        """The answers to a batch, one by one, as far as its semantic goes.
+    def many(self, batch: Batch, given: list[Evaluated]) -> Iterator[None]:
+        """Give the answers to a batch, as far as its semantic goes; pauses after a few, so that others may go first.
 
         None is remembered: what has been read is decided about as soon as it is found, and most of it never again.
         """
         last = {"deny_on_first_deny": False, "permit_on_first_permit": True}.get(batch.semantic)
-        for item in batch.items:
-            try:
-                done = self.decide(batch.read(item), batch.codec, now)
-            except RequestError as error:
-                body = failure(BAD_REQUEST, error.message)
-                done = Evaluated(body, batch.codec.encode(body))
-            yield done
-            if done.permitted is last:
-                return
+        for start in range(0, len(batch.items), AT_A_TIME):
+            decide, settling = self._port.decide, Settling(self.ground())
+            for item in batch.items[start : start + AT_A_TIME]:
+                try:
+                    settled = settling.settled(batch.read(item))
+                    done = self._evaluated(settled, decide(settled), batch.codec)
+                except RequestError as error:
+                    body = failure(BAD_REQUEST, error.message)
+                    done = Evaluated(body, batch.codec.encode(body))
+                given.append(done)
+                if done.permitted is last:
+                    return
+            yield
 
     def ground(self) -> Ground:
         """What the site knows at this moment."""
@@ -117,6 +119,12 @@ class Deciding:
             return held
         self._ground = Ground(port.entities, port.resources, port.snapshot, self._names, self._aliases)
         return self._ground
+
+    def _evaluated(self, request: Request, decision: Decision, codec: Codec) -> Evaluated:
+        body, encoded = self._said(request, decision, codec)
+        patient = patient_id(request)
+        patients = (patient,) if patient else ()
+        return Evaluated(body, encoded, body["decision"] is True, request, decision, patients, decision.operation)
 
     def _said(self, request: Request, decision: Decision, codec: Codec) -> tuple[dict[str, Any], bytes]:
         """The answer, also as it is sent. An engine gives the same decision object where nothing else differs."""

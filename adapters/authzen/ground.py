@@ -18,7 +18,7 @@ from spir.model.facts import Snapshot
 from spir.model.request import Entity, Request
 from spir.model.value import Value
 
-__all__ = ["Ground", "fact_names"]
+__all__ = ["Ground", "Settling", "fact_names"]
 
 MAPS = (MappingProxyType, dict)  # what the values of a request are made of; quicker to tell than any Mapping
 
@@ -44,10 +44,7 @@ class Ground:
 
     def settled(self, request: Request) -> Request:
         """The request as the site may decide on it."""
-        subject, resource = self.subject(request.subject), self.resource(request.resource)
-        if subject is request.subject and resource is request.resource:
-            return request
-        return replace(request, subject=subject, resource=resource)
+        return Settling(self).settled(request)
 
     def subject(self, claimed: Entity) -> Entity:
         """The directory's entry, with what the caller adds to it; the claim itself for somebody who is not there."""
@@ -58,9 +55,9 @@ class Ground:
 
     def resource(self, claimed: Entity) -> Entity:
         """A patient is about itself; what the store knows of it, the caller does not state."""
-        known = self.resources.get(claimed.type, {}).get(claimed.id)
-        if known is not None:
-            return _joined(claimed, known)
+        kind = self.resources.get(claimed.type)
+        if kind is not None and claimed.id in kind:
+            return _joined(claimed, kind[claimed.id])
         patient = claimed.properties.get("patient")
         if patient is None and claimed.type == "patient" and "|" in claimed.id:
             return self._about(claimed, {"id": claimed.id})
@@ -78,6 +75,26 @@ class Ground:
             return False
         key = ("patient", id)
         return key in self.snapshot.aliases or key in self.snapshot.doubted or bool(self.snapshot.rows(key))
+
+
+class Settling:
+    """Settles requests one after the other: who is asked about again is not looked up again."""
+
+    __slots__ = ("_claimed", "_ground", "_known")
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._claimed: Entity | None = None
+        self._known: Entity | None = None
+
+    def settled(self, request: Request) -> Request:
+        ground, subject, known = self._ground, request.subject, self._known
+        if known is None or subject is not self._claimed:
+            self._claimed, self._known = subject, (known := ground.subject(subject))
+        resource = ground.resource(request.resource)
+        if known is subject and resource is request.resource:
+            return request
+        return Request(known, request.action, resource, request.context, request.deferred)
 
 
 def _joined(claimed: Entity, known: Entity) -> Entity:

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import TypeVar
 
-__all__ = ["TURN", "drawn"]
-
-T = TypeVar("T")
+__all__ = ["TURN", "paced"]
 
 TURN = 0.004  # seconds of work before others go first
 
 
-async def drawn(items: Iterable[T], turn: float = TURN) -> list[T]:
-    """All items, computed one by one; after each `turn` seconds of that, whoever waits goes first."""
+async def paced(steps: Iterable[None], turn: float = TURN) -> None:
+    """Take all steps, one by one; after each `turn` seconds of that, whoever waits goes first."""
     loop = asyncio.get_running_loop()
     until = loop.time() + turn
-    found = []
-    for item in items:
-        found.append(item)
+    for _ in steps:
         if loop.time() > until:
             await asyncio.sleep(0)
             until = loop.time() + turn
-    return found

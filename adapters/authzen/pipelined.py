@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from adapters.authzen.codec import MSGPACK
 from adapters.authzen.deciding import Deciding, Evaluated, digest
 from adapters.authzen.frames import Frames, framed
 from adapters.authzen.gate import ANYBODY, Gate, Shown
-from adapters.authzen.pace import TURN, drawn
+from adapters.authzen.pace import TURN, paced
 from adapters.authzen.port import PdpPort
 from adapters.authzen.reading import Batch, Greeting
 from adapters.authzen.recorder import Recorder
@@ -56,7 +56,7 @@ class Desk:
     deciding: Deciding
     gate: Gate
     recorder: Recorder
-    count: Callable[[Evaluated], None]
+    count: Callable[[Sequence[Evaluated]], None]
     permission: str
     max_frame: int
 
@@ -184,8 +184,7 @@ class Connection(asyncio.Protocol):
                 log.error("decisions cannot be recorded: %s", error)
                 said = MSGPACK.encode(failure(503, "the decision cannot be recorded"))
                 return framed(said) * len(turn.answers)
-        for one in turn.given:
-            self._desk.count(one)
+        self._desk.count(turn.given)
         return b"".join(map(framed, turn.answers))
 
     def _next(self) -> Iterator[bytes]:
@@ -226,7 +225,8 @@ class Connection(asyncio.Protocol):
         return one.encoded
 
     async def _many(self, batch: Batch, turn: _Turn) -> bytes:
-        several = await drawn(self._desk.deciding.many(batch, turn.now))
+        several: list[Evaluated] = []
+        await paced(self._desk.deciding.many(batch, several))
         turn.given += several
         return MSGPACK.several([one.encoded for one in several])
 

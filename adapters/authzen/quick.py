@@ -25,7 +25,7 @@ from adapters.authzen.codec import JSON
 from adapters.authzen.deciding import Deciding, Evaluated
 from adapters.authzen.gate import Gate, Shown
 from adapters.authzen.operations import Operation
-from adapters.authzen.pace import TURN, drawn
+from adapters.authzen.pace import TURN, paced
 from adapters.authzen.port import PdpPort
 from adapters.authzen.reading import Batch
 from adapters.authzen.recorder import Recorder
@@ -129,7 +129,9 @@ class Quickly:
         if isinstance(found, Request):
             done = self.deciding.decide(found, JSON, now)
             return _Answer(arrival, operation, ids, (done,), done.encoded)
-        given = list(self.deciding.many(found, now))
+        given: list[Evaluated] = []
+        for _ in self.deciding.many(found, given):
+            pass
         return _Answer(arrival, operation, ids, given, JSON.several([one.encoded for one in given]))
 
     async def _slowly(
@@ -137,7 +139,8 @@ class Quickly:
     ) -> None:
         """A batch that is longer than a turn."""
         try:
-            given = await drawn(self.deciding.many(batch, now))
+            given: list[Evaluated] = []
+            await paced(self.deciding.many(batch, given))
             await self.recorder.record(events.evaluated(call, given, now))
         except Exception as error:
             await self._refused(arrival, error)
@@ -178,11 +181,8 @@ class Quickly:
 
     def _tell(self, answer: _Answer) -> None:
         exchange, _, _, started = answer.arrival
-        bundle = ""
-        for done in answer.given:
-            self.tally.over_http(done)
-            if not bundle and done.decision is not None:
-                bundle = done.decision.bundle
+        self.tally.over_http(answer.given)
+        bundle = next((done.decision.bundle for done in answer.given if done.decision is not None), "")
         exchange.reply(quick_head(len(answer.encoded), answer.ids, bundle or self.services.bundle), answer.encoded)
         self.tally.served(answer.operation.id, 200, time.perf_counter() - started)
 

@@ -68,6 +68,15 @@ class Defaults:
     def completed(self, item: forms.Item[Any]) -> Request:
         """Raises RequestError for an item that is not whole even so."""
         subject, action, resource, parts = self.subject, self.action, self.resource, self.parts
+        own = item.resource
+        if (  # the same for all but what it is about: so it is nearly always
+            (subject is not None and item.subject is UNSET)
+            and (action is not None and item.action is UNSET)
+            and (own is not UNSET and own.type is not UNSET and own.id is not UNSET)
+            and (item.context is UNSET and item.deferred is UNSET)
+        ):
+            thing = Entity(own.type, own.id, MappingProxyType(own.properties))
+            return Request(subject, action, thing, self.context, self.deferred)
         if subject is None or item.subject is not UNSET:
             subject = _subject(_party(item.subject, parts.subject))
         if action is None or item.action is not UNSET:

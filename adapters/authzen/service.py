@@ -32,7 +32,7 @@ from adapters.authzen.gate import Forbidden, Gate
 from adapters.authzen.metrics import CONTENT_TYPE
 from adapters.authzen.openapi import configuration, description
 from adapters.authzen.operations import Operation, Operations
-from adapters.authzen.pace import drawn
+from adapters.authzen.pace import paced
 from adapters.authzen.page import Pages
 from adapters.authzen.pipelined import Desk, PipelinedServer
 from adapters.authzen.port import PdpPort
@@ -170,16 +170,16 @@ class Pdp:
         found = reading.batch(await arrived.body(self.config.max_body))
         if isinstance(found, Request):
             return await self._one(call, self._deciding.decide(found, JSON, now), now)
-        several = await drawn(self._deciding.many(found, now))
+        several: list[Evaluated] = []
+        await paced(self._deciding.many(found, several))
         await self._recorder.record(events.evaluated(call, several, now))
-        for one in several:
-            self._tally.over_http(one)
+        self._tally.over_http(several)
         bundle = next((one.decision.bundle for one in several if one.decision), "")
         return Reply(200, JSON.several([one.encoded for one in several]), bundle)
 
     async def _one(self, call: events.Call, done: Evaluated, now: datetime) -> Reply:
         await self._recorder.record(events.evaluated(call, (done,), now))
-        self._tally.over_http(done)
+        self._tally.over_http((done,))
         return Reply(200, done.encoded, done.decision.bundle if done.decision else "")
 
     async def _search(
@@ -190,7 +190,7 @@ class Pdp:
         after = self._pages.open(search.token, call.peer, search.asked, now) if search.token else ""
         ground = self._deciding.ground()
         found = Found()
-        await drawn(Looking(self.services, search, ground, self._candidates.of(search, ground), after).page(found))
+        await paced(Looking(self.services, search, ground, self._candidates.of(search, ground), after).page(found))
         token = self._pages.seal(found.after, call.peer, search.asked, now) if found.after else ""
         request = Request(search.subject, search.action, search.resource, search.context)
         counts = {"count": found.looked_at, "results": len(found.results)}

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from adapters.authzen.cache import DecisionCache
 from adapters.authzen.deciding import Evaluated
-from adapters.authzen.metrics import Counters, Histogram, exposition
+from adapters.authzen.metrics import Counter, Counters, Histogram, exposition
 from adapters.authzen.operations import Operations
 from adapters.authzen.port import Measure, PdpPort
 from spir.model.decision import Effect
 
 __all__ = ["Tally"]
+
+
+# How many decisions were given by what they say; None: the request could not be read.
+_ByEffect: TypeAlias = dict[Effect | None, Counter]
 
 
 class Tally:
@@ -22,9 +27,12 @@ class Tally:
         self._decisions = Counters("spir_pdp_decisions_total", "decisions given", ("protocol", "effect"))
         self._seconds = {id: Histogram() for id in operations.by_id}
         self._by_status = {(id, 200): self._requests.child(id, "200") for id in operations.by_id}
-        self._http = {effect: self._decisions.child("http", effect.value) for effect in Effect}
-        self._pipelined = {effect: self._decisions.child("pipelined", effect.value) for effect in Effect}
-        self._undecided = {name: self._decisions.child(name, "error") for name in ("http", "pipelined")}
+        self._http, self._pipelined = self._by_effect("http"), self._by_effect("pipelined")
+
+    def _by_effect(self, protocol: str) -> _ByEffect:
+        found: _ByEffect = {effect: self._decisions.child(protocol, effect.value) for effect in Effect}
+        found[None] = self._decisions.child(protocol, "error")
+        return found
 
     def served(self, operation: str, status: int, seconds: float) -> None:
         """A call has been answered; `operation` "" for one that is not in the table."""
@@ -36,18 +44,21 @@ class Tally:
         if histogram is not None:
             histogram.observe(seconds)
 
-    def over_http(self, done: Evaluated) -> None:
-        counter = self._undecided["http"] if done.decision is None else self._http[done.decision.effect]
-        counter.value += 1
+    def over_http(self, given: Iterable[Evaluated]) -> None:
+        _count(given, self._http)
 
-    def over_pipeline(self, done: Evaluated) -> None:
-        counter = self._undecided["pipelined"] if done.decision is None else self._pipelined[done.decision.effect]
-        counter.value += 1
+    def over_pipeline(self, given: Iterable[Evaluated]) -> None:
+        _count(given, self._pipelined)
 
     def text(self, port: PdpPort, cache: DecisionCache[Evaluated]) -> bytes:
         """All counters as Prometheus text."""
         seconds = {"spir_pdp_request_seconds": ("time until an answer was ready", self._seconds)}
         return exposition((self._requests, self._decisions), seconds, [*_own(port, cache), *port.measures()])
+
+
+def _count(given: Iterable[Evaluated], counters: _ByEffect) -> None:
+    for done in given:
+        counters[None if done.decision is None else done.decision.effect].value += 1
 
 
 def _own(port: PdpPort, cache: DecisionCache[Evaluated]) -> Iterable[Measure]:

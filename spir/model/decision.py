@@ -26,6 +26,8 @@ class Effect(Enum):
     DENY = "deny"
     CONDITIONAL = "conditional"
 
+    __hash__ = object.__hash__  # that of an Enum is a Python function; this is asked once a decision
+
 
 @dataclass(frozen=True, slots=True)
 class Atom:
