@@ -22,7 +22,7 @@ from typing import Any
 import apsw
 
 from adapters.audit.keys import site_key
-from adapters.audit.pseudonym import Pseudonyms
+from adapters.audit.pseudonym import Pseudonyms, Sealing
 from spir.errors import Unavailable
 from spir.record.event import AuditEvent
 from spir.record.tree import Frontier, leaf_hash
@@ -94,10 +94,10 @@ class Journal:
         """Write events in order; the sequence number of the last, from 1."""
         self._follow(connection)
         before = self._frontier.size
-        rows: list[tuple[Any, ...]] = []
+        sealing, rows = Sealing(self.names), []
         patients: list[tuple[str, int]] = []
         for sequence, event in enumerate(events, before + 1):
-            kept, data = self.names.sealed(event)
+            kept, data = sealing.sealed(event)
             leaf = leaf_hash(data)
             rows.append((sequence, *columns(kept), data, leaf, self._chain))
             patients += [(patient, sequence) for patient in kept.get("patients", ())]

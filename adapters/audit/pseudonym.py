@@ -14,16 +14,22 @@ Pure: the key is given.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache, partial
+from typing import Any, TypeVar
 
 from adapters.audit.swift import dumps
+from spir.model.decision import Decision
+from spir.model.request import Entity
 from spir.model.value import Value
-from spir.record.canonical import DROPPED, body, encode, pack
+from spir.record.canonical import Veil, body, encode, pack, timestamp
 from spir.record.event import AuditEvent
 
-__all__ = ["ATTRIBUTES", "DETAILS", "DIGESTED", "Pseudonyms"]
+__all__ = ["ATTRIBUTES", "DETAILS", "DIGESTED", "Pseudonyms", "Sealing"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 DIGESTED = frozenset(
     {
@@ -78,6 +84,11 @@ DETAILS = frozenset(
 )
 
 _NUMBERS = frozenset((bool, int, float))
+_DIGESTED = {
+    prefix: frozenset(path.rpartition(".")[2] for path in DIGESTED if path.rpartition(".")[0] == prefix)
+    for prefix in ("resource", "resource.patient", "context", "subject")
+}
+_SEVERAL = frozenset(("context", "detail"))  # what several events may share
 LONGEST_TEXT = 256
 MOST_ITEMS = 64
 
@@ -90,6 +101,14 @@ class Pseudonyms:
         self.attributes = attributes
         self.details = details
         self.digest = lru_cache(maxsize=8192)(self._digest)
+        self._kept = {"detail": dict.fromkeys(details, _is_code)}
+        for path in attributes:
+            prefix, _, name = path.rpartition(".")
+            self._kept.setdefault(prefix, {})[name] = _is_short
+
+    def kept(self, prefix: str) -> Mapping[str, Callable[[Any], bool]]:
+        """The names that may be kept as they are, each with a test of its value."""
+        return self._kept.get(prefix, {})
 
     def _digest(self, text: str) -> str:
         """What stands for `text`: the same for the same site, 128 bits."""
@@ -97,26 +116,18 @@ class Pseudonyms:
 
     def sealed(self, event: AuditEvent) -> tuple[dict[str, Any], bytes]:
         """The body that may be kept, and its canonical bytes; its `dropped` counts what was left out."""
-        ids = _clear_ids(event)
-        sieve = _Sieve(self, ids)
-        given = body(event, sieve)
-        if sieve.dropped:
-            given["dropped"] = sieve.dropped
-        return given, self._scrubbed(dumps(given), ids)
+        return Sealing(self).sealed(event)
 
-    def without(self, text: str, ids: Iterable[str]) -> str:
-        for id in ids:
-            if id in text:
-                text = text.replace(id, self.digest(id))
-        return text
-
-    def _scrubbed(self, data: bytes, ids: Iterable[str]) -> bytes:
-        """The bytes without any clear id, wherever somebody may have put it: a reason's text, say."""
-        for id in ids:
-            needle = dumps(id)[1:-1]
-            if needle in data:
-                data = data.replace(needle, self.digest(id).encode())
-        return data
+    def without(self, packed: Any, ids: Sequence[str]) -> Any:
+        """Packed data with these ids digested in every text."""
+        if isinstance(packed, str):
+            for id in ids:
+                packed = packed.replace(id, self.digest(id))
+        elif isinstance(packed, dict):
+            return {self.without(key, ids): self.without(value, ids) for key, value in packed.items()}
+        elif isinstance(packed, list):
+            return [self.without(item, ids) for item in packed]
+        return packed
 
 
 def _clear_ids(event: AuditEvent) -> set[str]:
@@ -130,28 +141,75 @@ def _clear_ids(event: AuditEvent) -> set[str]:
     return {id for id in found if "|" in id.strip("|")}
 
 
-class _Sieve:
-    """One event's passage (a `canonical.Veil`): what it lets through, and how much it dropped."""
+class Sealing(Veil):
+    """The passage of events that are written together: what of each may be kept. What several of them share, as the
+    items of a batch do, is looked through once."""
 
-    def __init__(self, names: Pseudonyms, ids: Iterable[str]) -> None:
+    def __init__(self, names: Pseudonyms) -> None:
         self.names = names
-        self.attributes, self.details = names.attributes, names.details
-        self.ids = ids
-        self.dropped = 0
+        self.dropped = 0  # of the event at hand
+        # INVARIANT: what is remembered is held, so that nothing else can have its id.
+        self._seen: dict[tuple[str, int], tuple[Any, Any, int]] = {}
 
-    def __call__(self, path: str, value: Any) -> Any:
-        if path in self.attributes and _is_short(value):
-            return value
+    def sealed(self, event: AuditEvent) -> tuple[dict[str, Any], bytes]:
+        """As `Pseudonyms.sealed`."""
+        self.dropped = 0
+        given = body(event, self)
+        if self.dropped:
+            given["dropped"] = self.dropped
+        data = dumps(given)
+        # INVARIANT: no id of this event is written, wherever somebody may have put it: into the text of a reason, say.
+        if clear := [id for id in _clear_ids(event) if dumps(id)[1:-1] in data]:
+            given = self.names.without(given, sorted(clear, key=len, reverse=True))
+            data = dumps(given)
+        return given, data
+
+    def properties(self, prefix: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+        if prefix in _SEVERAL:
+            return self._once(prefix, properties, partial(self._kept, prefix))
+        return self._kept(prefix, properties)
+
+    def subject(self, subject: Entity) -> dict[str, Any]:
+        return self._once("subject", subject, super().subject)
+
+    def decision(self, decision: Decision) -> dict[str, Any]:
+        return self._once("decision", decision, super().decision)
+
+    def timestamp(self, moment: datetime) -> str:
+        return self._once("time", moment, timestamp)
+
+    def value(self, path: str, value: Any) -> Any:
         if path in DIGESTED:
             return self._digested(value)
         if path.startswith("="):
             return self._constant(path[1:], value)
-        if path in ("operation", "subject.id"):
-            return self.names.without(value[:LONGEST_TEXT], self.ids)
-        if path.startswith("detail.") and path[7:] in self.details and _is_code(value):
-            return value
-        self.dropped += 1
-        return DROPPED
+        return value[:LONGEST_TEXT]
+
+    def _once(self, name: str, given: T, make: Callable[[T], R]) -> R:
+        """What is made of this very object, which is counted as dropped each time."""
+        key = (name, id(given))
+        seen = self._seen.get(key)
+        if seen is None:
+            before = self.dropped
+            made = make(given)
+            self._seen[key] = (given, made, self.dropped - before)
+            return made
+        self.dropped += seen[2]
+        return seen[1]  # type: ignore[no-any-return]
+
+    def _kept(self, prefix: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+        names, kept = self.names.kept(prefix), {}
+        for key, value in properties.items():
+            may = names.get(key)
+            if may is not None and may(value):
+                kept[key] = value if value.__class__ is str else pack(value)
+            elif key in _DIGESTED.get(prefix, ()):
+                kept[key] = pack(self._digested(value))
+            elif key == "patient" and prefix == "resource" and isinstance(value, Mapping):
+                kept[key] = self._kept("resource.patient", value)
+            else:
+                self.dropped += 1
+        return kept
 
     def _constant(self, attribute: str, value: Value) -> Value:
         """Of a residual: as it is where the attribute may be kept; else digested, so that equals still show."""

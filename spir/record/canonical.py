@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 from spir.errors import RequestError
 from spir.model.decision import Clause, Decision, Effect
@@ -24,7 +24,7 @@ from spir.model.request import Action, Entity, Request
 from spir.model.value import Value
 from spir.record.event import AuditEvent
 
-__all__ = ["DROPPED", "FORMAT", "Veil", "body", "decode", "encode", "pack", "request_of", "timestamp", "unpack"]
+__all__ = ["FORMAT", "Veil", "body", "decode", "encode", "pack", "request_of", "timestamp", "unpack"]
 
 FORMAT = 1
 LARGEST = 2**63 - 1  # beyond, JSON readers begin to differ
@@ -113,58 +113,54 @@ def _read(word: str, inner: Any) -> Value:
         raise RequestError(f"`{word}` holds what it cannot hold") from error
 
 
-Veil: TypeAlias = Callable[[str, Any], Any]  # (path, value) -> what is kept of it, or DROPPED
+class Veil:
+    """What is kept of an event: by this one, everything."""
 
-DROPPED = object()
+    def value(self, path: str, value: Any) -> Any:
+        """What is kept of an id (`subject.id`, `resource.id`, `patients`), of the operation, and of a constant of the
+        residual (`=resource.modality`)."""
+        return value
+
+    def properties(self, prefix: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+        """What is kept of the attributes or details of this prefix, packed."""
+        packed: dict[str, Any] = pack(properties)
+        return packed
+
+    def subject(self, subject: Entity) -> dict[str, Any]:
+        return _party("subject", subject, self)
+
+    def decision(self, decision: Decision) -> dict[str, Any]:
+        return _decision(decision, self)
+
+    def timestamp(self, moment: datetime) -> str:
+        return timestamp(moment)
 
 
-def _plain(path: str, value: Any) -> Any:
-    return value
-
-
-def body(event: AuditEvent, veil: Veil = _plain) -> dict[str, Any]:
-    """The packed body of an event, empty parts left out.
-
-    Each attribute of the request, each constant of the residual, each patient
-    and each detail passes through `veil` with its path (`resource.patient.id`,
-    `patients`, `detail.rows`), which says what is kept of it.
-    """
+def body(event: AuditEvent, veil: Veil = Veil()) -> dict[str, Any]:
+    """The packed body of an event, empty parts left out; `veil` says what is kept of it."""
     given: dict[str, Any] = {
         "v": FORMAT,
-        "time": timestamp(event.time),
+        "time": veil.timestamp(event.time),
         "kind": event.kind.value,
         "protocol": event.protocol,
-        "operation": veil("operation", event.operation),
-        "subject": veil("subject.id", event.subject),
+        "operation": veil.value("operation", event.operation),
+        "subject": veil.value("subject.id", event.subject),
         "outcome": event.outcome.value,
     }
     if event.patients:
-        given["patients"] = list(dict.fromkeys(veil("patients", patient) for patient in event.patients))
+        given["patients"] = list(dict.fromkeys([veil.value("patients", patient) for patient in event.patients]))
     if event.decision is not None:
-        given["decision"] = _decision(event.decision, veil)
+        given["decision"] = veil.decision(event.decision)
     if event.request is not None:
         given["request"] = _request(event.request, veil)
-    if detail := _veiled("detail", event.detail, veil):
+    if detail := veil.properties("detail", event.detail):
         given["detail"] = detail
     return given
 
 
-def _veiled(prefix: str, properties: Mapping[str, Any], veil: Veil) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for key, value in properties.items():
-        path = f"{prefix}.{key}"
-        if path == "resource.patient" and isinstance(value, Mapping):
-            kept[key] = _veiled(path, value, veil)
-            continue
-        found = veil(path, value)
-        if found is not DROPPED:
-            kept[f"${key}" if key.startswith("$") else key] = found if found.__class__ is str else pack(found)
-    return kept
-
-
 def _decision(decision: Decision, veil: Veil) -> dict[str, Any]:
     given: dict[str, Any] = {"effect": decision.effect.value, "facts": decision.facts}
-    if operation := veil("operation", decision.operation):
+    if operation := veil.value("operation", decision.operation):
         given["operation"] = operation
     if decision.bundle:
         given["bundle"] = decision.bundle
@@ -194,7 +190,7 @@ def _clause(clause: Clause, veil: Veil) -> dict[str, Any]:
         {
             "attribute": atom.attribute,
             "op": atom.op,
-            "value": pack(atom.value if atom.op == "has" else veil(f"={atom.attribute}", atom.value)),
+            "value": pack(atom.value if atom.op == "has" else veil.value(f"={atom.attribute}", atom.value)),
         }
         for atom in clause.atoms
     ]
@@ -203,13 +199,13 @@ def _clause(clause: Clause, veil: Veil) -> dict[str, Any]:
 
 def _request(request: Request, veil: Veil) -> dict[str, Any]:
     given: dict[str, Any] = {
-        "subject": _party("subject", request.subject, veil),
+        "subject": veil.subject(request.subject),
         "action": {"name": request.action.name},
         "resource": _party("resource", request.resource, veil),
     }
-    if properties := _veiled("action", request.action.properties, veil):
+    if properties := veil.properties("action", request.action.properties):
         given["action"]["properties"] = properties
-    if context := _veiled("context", request.context, veil):
+    if context := veil.properties("context", request.context):
         given["context"] = context
     if request.deferred:
         given["deferred"] = sorted(request.deferred)
@@ -217,8 +213,8 @@ def _request(request: Request, veil: Veil) -> dict[str, Any]:
 
 
 def _party(prefix: str, entity: Entity, veil: Veil) -> dict[str, Any]:
-    given: dict[str, Any] = {"type": entity.type, "id": veil(f"{prefix}.id", entity.id)}
-    if properties := _veiled(prefix, entity.properties, veil):
+    given: dict[str, Any] = {"type": entity.type, "id": veil.value(f"{prefix}.id", entity.id)}
+    if properties := veil.properties(prefix, entity.properties):
         given["properties"] = properties
     return given
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.audit.pseudonym import ATTRIBUTES, DIGESTED, Pseudonyms
+from adapters.audit.pseudonym import ATTRIBUTES, DIGESTED, Pseudonyms, Sealing
 from spir.embed import default_vocabulary
 from spir.language.document import read_documents
 from spir.model.condition import TRUE
 from spir.model.decision import Atom, Clause, Decision, Effect, Reason, Residual
-from spir.model.request import Entity, Request
+from spir.model.request import Action, Entity, Request
 from spir.record.canonical import decode, request_of
 from spir.record.event import AuditEvent, EventKind, Outcome
 from tests.given import DR_LI, NOON
@@ -121,6 +122,38 @@ def test_a_whole_event_as_it_is_kept():
             "context": {"protocol": "fhir", "ip": "10.0.0.1", "patient_session": p1},
         },
     }
+
+
+def test_events_that_are_written_together_are_kept_as_each_is_alone():
+    other = Entity("person", "HIS|P001", {"role": "patient", "hobby": "chess"})
+    own = Request.build(other, "read:patient", {"patient": {"id": "HIS|P001"}}, context={"mood": "good"})
+    events = [
+        EVENT,
+        replace(EVENT, request=own),
+        replace(EVENT, request=replace(own, resource=REQUEST.resource, context=REQUEST.context), patients=()),
+        replace(EVENT, request=replace(own, resource=Entity("patient", "HIS|P009"))),
+        replace(EVENT, patients=("HIS|P002",), request=replace(own, resource=Entity("patient", "HIS|P002"))),
+    ]
+    for several in (events, events[::-1], events + events[::-1]):
+        together = Sealing(NAMES)
+        assert [together.sealed(event) for event in several] == [NAMES.sealed(event) for event in several]
+
+
+@pytest.mark.parametrize("given", [5, None, True, "Wang Wei", ("Wang Wei",), {"a": 1}, 10**40, 0.5])
+def test_a_property_with_the_name_of_an_id_is_no_id(given: Any):
+    """A caller's `subject.properties.id` is nothing that a policy could ask about."""
+    subject = Entity("person", "dr.li", {"id": given, "type": given})
+    event = replace(EVENT, request=Request(subject, Action("read"), Entity("result", "r")))
+    assert written(event)["request"]["subject"] == {"type": "person", "id": "dr.li"}
+
+
+def test_an_id_inside_of_another_and_one_that_looks_like_an_escape():
+    long, odd = "A|12", "n|1"
+    for id, text in ((long, "about A|12"), (odd, "first\n|1"), (odd, "n|1\n|1")):
+        reasons = (Reason("x", text),)
+        event = replace(EVENT, patients=("A|1", id), decision=Decision(Effect.DENY, "read:patient", reasons=reasons))
+        said = written(event)["decision"]["reasons"][0]["text"]
+        assert said == text.replace(id, NAMES.digest(id))
 
 
 def test_what_is_kept_can_be_decided_again():

@@ -10,6 +10,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+import apsw
+
+from adapters.audit.journal import Journal
+from adapters.audit.pseudonym import Pseudonyms
 from adapters.authzen.port import Measure
 from adapters.authzen.service import Pdp, PdpConfig
 from adapters.web.guarded import UNIX
@@ -142,10 +146,19 @@ class GivenPdp:
             vars(self).pop("_read", None), vars(self).pop("rules", None)
         return not self.problems
 
+    @cached_property
+    def trail(self) -> tuple[apsw.Connection, Journal]:
+        """What is recorded is really written: whatever can be asked must be fit for that."""
+        connection, journal = apsw.Connection(":memory:"), Journal(Pseudonyms(bytes(32)))
+        journal.prepare(connection)
+        return connection, journal
+
     async def commit(self, *items: Durable) -> int:
         await asyncio.sleep(0)
         if self.broken:
             raise Unavailable("the database cannot be written")
+        connection, journal = self.trail
+        journal.append(connection, *[item.event for item in items if isinstance(item, Record)])
         self.commits.append(items)
         return self.snapshot.revision
 

@@ -105,6 +105,29 @@ def test_another_content_type_is_refused(path, type):
     assert answered(path, WHOLE.encode(), type=type).status == 400
 
 
+# -- names that mean something elsewhere --------------------------------------------------------
+
+KEYS = ["id", "type", "patient", "now", "operation", "patients", "role", "$int", "$time", "", "a.b", "organization"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(KEYS),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+            lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=2),
+            max_leaves=4,
+        ),
+    ),
+    st.sampled_from(["subject", "action", "resource", "context"]),
+)
+def test_any_property_under_any_name_is_decided_and_recorded(properties, place):
+    body = evaluation()
+    body[place] = {**body[place], "properties": properties} if place != "context" else properties
+    for path in (EVALUATION, PLAN):
+        answered(path, json.dumps(body).encode())
+
+
 # -- members that stand twice ------------------------------------------------------------------
 
 SECOND = [
