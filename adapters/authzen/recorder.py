@@ -2,23 +2,32 @@
 
 While one commit is under way the records of other calls gather; the next takes
 them all. A single caller does not wait for company. If a commit fails, all who
-waited for it hear of it, and none of them is answered with a decision.
+waited for it hear of it, and none of them is answered with a decision. If it is
+not the storage that failed, each call's records are tried on their own, so that
+one that cannot be written takes no other one with it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from typing import TypeAlias
 
+from adapters.authzen.faults import place_of
 from spir.errors import Unavailable
 from spir.exchange import Record
 
 __all__ = ["Recorder"]
 
+log = logging.getLogger("spir.pdp")
+
 # Told once: "" where the records are durable, else why they are not. Must not raise.
 Done = Callable[[str], None]
+
+_Waiting: TypeAlias = tuple[Sequence[Record], Done]
 
 MOST_AT_ONCE = 2048  # records in one commit
 MOST_WAITING = 16384
@@ -30,7 +39,7 @@ class Recorder:
     def __init__(self, commit: Callable[..., Awaitable[int]]) -> None:
         self.problem = ""
         self._commit = commit
-        self._waiting: deque[tuple[Sequence[Record], Done]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._count = 0
         self._running: asyncio.Task[None] | None = None
 
@@ -64,29 +73,36 @@ class Recorder:
                 self._waiting.popleft()[1]("the service stops")
 
     async def _commit_some(self) -> None:
-        records, waiting = self._taken()
-        try:
-            await self._commit(*records)
-        except BaseException as error:
-            self.problem = str(error) or type(error).__name__
-            for done in waiting:
-                done(self.problem)
-            if not isinstance(error, Exception):
-                raise
-        else:
-            self.problem = ""
-            for done in waiting:
-                done("")
+        together, count = [], 0
+        while self._waiting and count < MOST_AT_ONCE:
+            together.append(self._waiting.popleft())
+            count += len(together[-1][0])
+        self._count -= count
+        await self._commit_all(together)
 
-    def _taken(self) -> tuple[list[Record], list[Done]]:
-        records: list[Record] = []
-        waiting: list[Done] = []
-        while self._waiting and len(records) < MOST_AT_ONCE:
-            some, done = self._waiting.popleft()
-            records += some
-            waiting.append(done)
-        self._count -= len(records)
-        return records, waiting
+    async def _commit_all(self, together: Sequence[_Waiting]) -> None:
+        try:
+            await self._commit(*[record for records, _ in together for record in records])
+        except (Unavailable, OSError) as error:
+            self._tell(together, str(error))
+        except Exception as error:
+            if len(together) == 1:
+                # A defect: its text could quote what was asked, so only its kind and place are logged.
+                log.error("a record cannot be written: %s in %s", type(error).__name__, place_of(error))
+                self._tell(together, type(error).__name__)
+                return
+            for one in together:
+                await self._commit_all((one,))
+        except BaseException as error:
+            self._tell(together, type(error).__name__)
+            raise
+        else:
+            self._tell(together, "")
+
+    def _tell(self, together: Iterable[_Waiting], problem: str) -> None:
+        self.problem = problem
+        for _, done in together:
+            done(problem)
 
 
 def _resolve(future: asyncio.Future[None], problem: str) -> None:

@@ -66,6 +66,27 @@ def test_a_failed_commit_is_told_to_all_who_waited_for_it_and_the_next_may_succe
     asyncio.run(run())
 
 
+def test_records_that_cannot_be_written_take_no_others_with_them():
+    class Trail(Disk):
+        async def __call__(self, *records):
+            await super().__call__(*records)
+            if "odd" in records:
+                raise TypeError("what was asked must not be told")
+
+    async def run():
+        trail = Trail()
+        recorder = Recorder(trail)
+        tasks = [asyncio.create_task(recorder.record(list(names))) for names in (("a", "b"), ("odd", "c"), ("d",))]
+        for _ in range(4):
+            trail.turns.release()
+        told = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(one) for one in told] == [type(None), Unavailable, type(None)]
+        assert "asked" not in f"{told[1]} {told[1].hint}"
+        assert trail.commits == [("a", "b", "odd", "c", "d"), ("a", "b"), ("odd", "c"), ("d",)]
+
+    asyncio.run(run())
+
+
 def test_a_caller_that_gives_up_takes_nobody_with_it():
     async def run():
         disk = Disk()
