@@ -105,7 +105,7 @@ class _Tails:
         questions = [question for question in self.questions if live & question.everyone]
         spared = len(self.columns) + len(self.questions) - len(columns) - len(questions)
         pieces = self.chain.pieces(columns, questions)
-        if spared < SPARED or len(pieces) > 1 or pieces[0].weight > MAX_WEIGHT:
+        if spared < SPARED or len(pieces) > 1:
             return self.every
         return self.chain.piece(pieces[0]).written()
 
@@ -164,7 +164,8 @@ class _Chain:
 
 
 def _weight(question: Question) -> int:
-    return max(LEAST, sum(1 for _ in nodes(question.part.condition)) // 2)
+    size = sum(1 for _ in nodes(question.part.condition))
+    return min(max(LEAST, size // 2), MAX_WEIGHT)  # large ones are several functions
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ upon.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import tzinfo
 from functools import lru_cache
 from types import CodeType, FunctionType, MappingProxyType
@@ -25,6 +25,7 @@ from typing import Any, TypeAlias, TypeGuard
 from spir.engine.evaluate import free_attributes
 from spir.language.values.functions import FUNCTIONS, call
 from spir.language.values.operators import ARITHMETIC, COMPARISONS, Invalid, negate
+from spir.language.walk import nodes
 from spir.model.condition import (
     And,
     Arithmetic,
@@ -54,6 +55,10 @@ _GLOBALS: dict[str, Any] = {
     **{name: getattr(builtins, name) for name in ("all", "any", "bool", "bytes", "float", "int", "str", "tuple")},
 }
 
+# Nobody may wait for long while a function is compiled: a junction with more in it becomes functions of so much each,
+# and those that are built alike are compiled once.
+MAX_NODES = 48
+
 # Python's own parser takes fewer nested brackets than our trees may have levels.
 MAX_DEPTH = 24
 
@@ -79,7 +84,8 @@ def made(arguments: str, lines: Iterable[str], constants: Iterable[Any]) -> Call
     All functions of one build share its code, so that it is where the processor looks for it.
     """
     body = "\n".join(f"    {line}" for line in lines)
-    return FunctionType(_code(f"def made({arguments}, K):\n{body}"), _GLOBALS, argdefs=(tuple(constants),))
+    head = f"{arguments}, K" if arguments else "K"
+    return FunctionType(_code(f"def made({head}):\n{body}"), _GLOBALS, argdefs=(tuple(constants),))
 
 
 @lru_cache(maxsize=4096)
@@ -164,10 +170,26 @@ class _Writer:
         return f"({' and '.join((*known, truth))})", True
 
     def conjunction(self, node: And, depth: int) -> Written:
-        return f"({' and '.join(self.truth(item, depth) for item in node.items) or 'True'})", True
+        return f"({' and '.join(self.members(node, depth)) or 'True'})", True
 
     def disjunction(self, node: Or, depth: int) -> Written:
-        return f"({' or '.join(self.truth(item, depth) for item in node.items) or 'False'})", True
+        return f"({' or '.join(self.members(node, depth)) or 'False'})", True
+
+    def members(self, node: And | Or, depth: int) -> list[str]:
+        """The members, or, where there are too many, groups of them."""
+        if _size(node) <= MAX_NODES:
+            return [self.truth(item, depth) for item in node.items]
+        return [self.apart(group, depth) for group in _groups(node)]
+
+    def apart(self, node: Condition, depth: int) -> str:
+        """A call of a function of its own, which is given the values that the node looks at."""
+        names = {path: f"a{number}" for number, path in enumerate(sorted(free_attributes(node)))}
+        writer = _Writer(names, Draft(), self.clock)
+        writer.variables, writer.bound = self.variables, self.bound
+        answer = writer.truth(node, depth)
+        around = (*self.variables.values(), *(self.clock or ())[:1])
+        function = made(", ".join((*names.values(), *around)), [f"return {answer}"], writer.draft.constants)
+        return f"{self.draft.constant(function)}({', '.join((*map(self.names.__getitem__, names), *around))})"
 
     def conditional(self, node: Conditional, depth: int) -> Written:
         test = self.truth(node.test, depth)
@@ -240,6 +262,28 @@ class _Writer:
         body = self.truth(node.body, depth)
         self.variables = outer
         return f"{'any' if node.kind == 'exists' else 'all'}({body} for {name} in {over})", True
+
+
+def _size(node: Condition) -> int:
+    return sum(1 for _ in nodes(node))
+
+
+def _groups(node: And | Or) -> Iterator[Condition]:
+    """The members in groups, each of them small unless a single member is large."""
+    group: list[Condition] = []
+    total = 0
+    for item in node.items:
+        size = _size(item)
+        if group and total + size > MAX_NODES:
+            yield _together(node, group)
+            group, total = [], 0
+        group.append(item)
+        total += size
+    yield _together(node, group)
+
+
+def _together(node: And | Or, group: list[Condition]) -> Condition:
+    return group[0] if len(group) == 1 else type(node)(tuple(group))
 
 
 _PLAIN = frozenset((bool, int, float, str))

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spir.engine.compiled import sieve
+from spir.engine.compiled import sieve, source
 from spir.engine.compiler import Compiled, compile_in_slices, compile_rules
 from spir.engine.reference import decide
 from spir.engine.ruleset import RuleSet
@@ -28,9 +28,9 @@ from tests.given import NOON
 PAIRS = int(os.environ.get("SPIR_COMPILED_PAIRS", "3000"))
 SEED = int(os.environ.get("SPIR_COMPILED_SEED", "1"))
 SIZES = ((4, 1),) * 23 + ((12, 1),) * 8 + ((70, 51),)  # most and least policies of a set
-LIMITS = ("OFTEN", "HEAD", "SPARED", "MAX_WEIGHT")
-AS_IN_USE = tuple(getattr(sieve, name) for name in LIMITS)
-EAGER, IN_PIECES = (1, 1, 0, 1000), (1, 1, 3, 4)
+LIMITS = ((sieve, "OFTEN"), (sieve, "HEAD"), (sieve, "SPARED"), (sieve, "MAX_WEIGHT"), (source, "MAX_NODES"))
+AS_IN_USE = tuple(getattr(module, name) for module, name in LIMITS)
+EAGER, IN_PIECES = (1, 1, 0, 1000, 1000), (1, 1, 3, 4, 3)
 REQUESTS = 50  # to each rule set: what is remembered of one must not change another
 
 many = settings(max_examples=150, deadline=None)
@@ -53,8 +53,8 @@ def test_compiled_rules_decide_as_the_reference_does_on_many_random_pairs(monkey
     """Half of the rule sets make tails for what comes often, as in use. Of the others some make one for whatever they
     meet, at once; and some ask a few things in each function."""
     for seed in range(SEED * 1_000_000, SEED * 1_000_000 + -(-PAIRS // REQUESTS)):
-        for name, value in zip(LIMITS, (AS_IN_USE, EAGER, AS_IN_USE, IN_PIECES)[seed % 4], strict=True):
-            monkeypatch.setattr(sieve, name, value)
+        for (module, name), value in zip(LIMITS, (AS_IN_USE, EAGER, AS_IN_USE, IN_PIECES)[seed % 4], strict=True):
+            monkeypatch.setattr(module, name, value)
         cases = Cases(seed)
         rules = cases.rules(*cases.choose(SIZES))
         compiled = compile_rules(rules)

@@ -173,6 +173,19 @@ def test_generated_functions_have_no_way_to_the_world() -> None:
         function(1)
 
 
+def test_a_long_condition_is_several_functions_and_those_alike_are_compiled_once(sources: list[str]) -> None:
+    ward, own = Attribute("subject.department"), Attribute("resource.department")
+    rows = [And((Compare("==", ward, Literal(f"d{n}")), Compare("==", own, Literal(f"x{n}")))) for n in range(60)]
+    constants = [Call("startsWith", (Literal(str(n)), Literal("x"))) for n in range(20)]  # they look at nothing
+    rules = rules_of(Or((*rows, *constants)))
+    compiled = compile_rules(rules)
+    assert max(map(len, sources)) < 3000
+    assert len({text for text in sources if "a1" in text}) <= 4
+    for here, there in (("d0", "x0"), ("d59", "x59"), ("d3", "x4"), (7, "x1"), ("d1", None)):
+        request = Request.build(Entity("person", "x", {"department": here}), "search:imaging", {"department": there})
+        assert compiled.decide(request, NoFacts(), NOON) == decide(rules, request, NoFacts(), NOON)
+
+
 @pytest.mark.parametrize("depth", [10, 23, 60])
 def test_deep_conditions_are_written_or_left_to_the_interpreter(depth: int) -> None:
     condition: Condition = Compare("==", Attribute("subject.a"), Literal(1))
