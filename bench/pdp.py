@@ -286,6 +286,7 @@ async def decision_point(role: str, count: int, folder: Path) -> Any:
 async def child(role: str, count: int, folder: Path) -> None:
     """Serve in one role; prints the port and the path of the pipelined socket, and stays until it is killed."""
     from adapters.web.server import HttpServer
+    from adapters.yielding import SWITCH
 
     if role in ("nothing", "fastapi"):
         await plain_uvicorn(nothing if role == "nothing" else fastapi_nothing())
@@ -294,7 +295,8 @@ async def child(role: str, count: int, folder: Path) -> None:
     server = HttpServer(metered(app), lambda status: b"", quick=getattr(app, "quick", None))
     bound = server.bind("127.0.0.1", 0)
     await server.start()
-    gc.freeze()  # as `spir serve` does
+    sys.setswitchinterval(SWITCH)
+    gc.freeze()  # both as `spir serve` does
     print(bound, folder / "pipe", flush=True)
     await asyncio.Event().wait()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from adapters.demo_site import Surroundings, fixture, lay_out, token
 from adapters.parts import changes_of
 from adapters.settings import load
 from spir.exchange import Learn
+from spir.record.canonical import decode, request_of
 
 pytestmark = pytest.mark.wire
 
@@ -131,6 +133,64 @@ def test_an_explanation_says_why_and_what_would_change_it(site: Site) -> None:
             "institution",
         }
         assert said["decision"]["bundle"] == site.gateway.bundle and "smallest_change" in said
+
+    site.play(scene)
+
+
+class AnyQuestion:
+    """Questions that a program might get wrong, and one that tries: odd names, odd values, ids where none belong."""
+
+    KEYS = ("id", "type", "patient", "now", "patients", "role", "$int", "$$x", "", "a.b", "organization", "care_team")
+    KEYS += ("category", "modality", "labels", "study", "session", "emergency", "obligations_supported", "proxies")
+    TEXTS = ("", "x", "HIS|P001", "n|1", "\n|1", "dr.li", "\u2028", "\0", "x" * 300, "a|b|c", "|", '"|\\')
+    PLAIN = (None, True, 0, -1, 5, 2**63, 10**30, -0.0, 1e308)
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    def value(self, depth: int = 3) -> Any:
+        kind = self.random.randrange(4 if depth else 2)
+        if kind < 2:
+            return self.random.choice((self.PLAIN, self.TEXTS)[kind])
+        if kind == 2:
+            return [self.value(depth - 1) for _ in range(self.random.randrange(4))]
+        return self.properties(depth - 1)
+
+    def properties(self, depth: int = 3) -> dict[str, Any]:
+        return {self.random.choice(self.KEYS): self.value(depth) for _ in range(self.random.randrange(5))}
+
+    def party(self, *types: str) -> dict[str, Any]:
+        id = self.random.choice(self.TEXTS)
+        return {"type": self.random.choice(types), "id": id, "properties": self.properties()}
+
+    def evaluation(self) -> dict[str, Any]:
+        return {
+            "subject": self.party("person", "system", "patient"),
+            "action": {"name": self.random.choice(("read", "search", "*", "x|y")), "properties": self.properties()},
+            "resource": self.party("imaging", "patient", "result", "*", "x:y"),
+            "context": self.properties(),
+            "deferred": self.random.choice(([], [], ["resource"], ["resource.patient", ""], ["x", "."])),
+        }
+
+    def several(self) -> dict[str, Any]:
+        return {**self.evaluation(), "evaluations": [self.evaluation() for _ in range(3)]}
+
+
+def test_whatever_is_asked_is_answered_and_recorded_and_can_be_read_again(site: Site) -> None:
+    async def scene(site: Site) -> None:
+        at = site.gateway.now()
+        admitted = changes_of(fixture("hl7v2/adt_a01.hl7"), site.gateway.directory, site.gateway.identifiers, at)
+        await site.gateway.commit(Learn(admitted))
+        for seed in range(80):
+            one = AnyQuestion(seed)
+            search = f"/access/v1/search/{one.random.choice(('subject', 'resource', 'action'))}"
+            for path in ("/access/v1/evaluation", "/v1/plan", "/v1/explain", search):
+                assert (await site.ask(path, one.evaluation()))[0] in (200, 400), f"seed {seed}"
+            assert (await site.ask("/access/v1/evaluations", one.several()))[0] in (200, 400), f"seed {seed}"
+        rows = await site.gateway.store.read(lambda connection: list(connection.execute("select body from audit")))
+        assert len(rows) > 400
+        for (body,) in rows:
+            request_of(decode(body))
 
     site.play(scene)
 
