@@ -23,6 +23,7 @@ from spir.assurance.checks.redundancy import redundancy
 from spir.assurance.checks.shadowing import shadowing
 from spir.assurance.checks.source import source
 from spir.assurance.checks.subsumption import subsumption
+from spir.assurance.checks.ungoverned import ungoverned
 from spir.assurance.checks.unreachable import unreachable
 from spir.assurance.checks.weakening import weakening
 from spir.assurance.finding import Finding
@@ -68,6 +69,7 @@ CHECKS: Mapping[str, Check] = _named(
     Check("dead", dead),
     Check("conflict", conflict),
     Check("weakening", weakening),
+    Check("ungoverned", ungoverned),
     Check("subsumption", subsumption),
     Check("obligations", obligations),
     Check("gap", gap),

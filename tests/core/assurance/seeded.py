@@ -80,6 +80,7 @@ class Line:
     operations: tuple[str, ...]
     atoms: tuple[str, ...]
     more: Mapping[str, Any] = field(default_factory=dict)
+    place: str = ""  # the jurisdiction of a document of its own
 
     @property
     def text(self) -> str:
@@ -180,10 +181,12 @@ class Clean:
         found = {"site.yaml": _vocabulary([one.vocabulary for one in defects if one.vocabulary])}
         hidden = [line for one in defects for line in one.lines]
         for layer in LAYERS:
-            here = [line for line in (*self.lines, *hidden) if line.layer == layer]
+            here = [line for line in (*self.lines, *hidden) if line.layer == layer and not line.place]
             self.drawn.shuffle(here)
-            head = f'spir: "1"\nkind: PolicySet\nname: {layer}\nlayer: {layer}\njurisdiction: {PLACES[layer]}\n'
-            found[f"{layer}.yaml"] = f"{head}version: 1.0.0\npolicies:\n" + "".join(line.text for line in here)
+            found[f"{layer}.yaml"] = _document(layer, layer, PLACES[layer], here)
+        for line in hidden:
+            if line.place:
+                found[f"{line.id}.yaml"] = _document(line.id, line.layer, line.place, [line])
         return found
 
     def surroundings(self, defects: tuple[Defect, ...] = ()) -> Surroundings:
@@ -195,6 +198,11 @@ class Clean:
         )
         asked = (*self.operations, *(one.asked for one in defects if one.asked))
         return Surroundings(people, tuple(OperationPattern(*code.split(":"), "*") for code in asked))
+
+
+def _document(name: str, layer: str, place: str, lines: list[Line]) -> str:
+    head = f'spir: "1"\nkind: PolicySet\nname: {name}\nlayer: {layer}\njurisdiction: {place}\nversion: 1.0.0\n'
+    return f"{head}policies:\n" + "".join(line.text for line in lines)
 
 
 def read(files: Mapping[str, str]) -> tuple[Documents, RuleSet]:
@@ -414,6 +422,12 @@ def _elsewhere_or(victim: Line) -> tuple[str, ...]:
     return (f'{_elsewhere(victim)[0]} || context.protocol == "dicom"',)
 
 
+def _ungoverned(clean: Clean) -> Defect:
+    return _alone(
+        "ungoverned", "ungoverned", Severity.WARNING, replace(_spare("s-elsewhere", clean), place="xx/clinic")
+    )
+
+
 DEFECTS: Mapping[str, Callable[[Clean], Defect]] = {
     "dead": lambda clean: dead(clean, clean.drawn.choice(NEVER)),
     "over": _over,
@@ -426,6 +440,7 @@ DEFECTS: Mapping[str, Callable[[Clean], Defect]] = {
     "narrowed by a requirement": _weakened("narrowed", Severity.NOTE, "require", _elsewhere_or),
     "not delegated": _not_delegated,
     "partly delegated": _partly_delegated,
+    "ungoverned": _ungoverned,
     "subsumed": _subsumed,
     "obligations": _obliged,
     "for nobody": _unreachable,

@@ -42,6 +42,7 @@ EXPECTED = {
         ("error", ["exports-name-their-purpose", "billing-exports-reports"], "is never met"),
         ("error", ["nurses-delete-documents"], "neither permits nor delegates any of it"),
     ],
+    "ungoverned": [("warning", ["holders-read-reports"], "without a jurisdiction")],
     "subsumption": [
         ("warning", ["clinical-staff-read-vitals", "nurses-read-vitals"], "no effect"),
         ("warning", ["nothing-leaves", "genomes-do-not-leave"], "no effect"),
