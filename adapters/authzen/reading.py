@@ -68,15 +68,6 @@ class Defaults:
     def completed(self, item: forms.Item[Any]) -> Request:
         """Raises RequestError for an item that is not whole even so."""
         subject, action, resource, parts = self.subject, self.action, self.resource, self.parts
-        own = item.resource
-        if (  # the same for all but what it is about: so it is nearly always
-            (subject is not None and item.subject is UNSET)
-            and (action is not None and item.action is UNSET)
-            and (own is not UNSET and own.type is not UNSET and own.id is not UNSET)
-            and (item.context is UNSET and item.deferred is UNSET)
-        ):
-            thing = Entity(own.type, own.id, MappingProxyType(own.properties))
-            return Request(subject, action, thing, self.context, self.deferred)
         if subject is None or item.subject is not UNSET:
             subject = _subject(_party(item.subject, parts.subject))
         if action is None or item.action is not UNSET:
@@ -203,12 +194,12 @@ def _party(given: forms.PartParty[Any] | UnsetType, default: forms.PartParty[Any
     if given is UNSET:
         raise _lacking("`subject` and `resource`")
     kind, id = given.type, given.id
-    if kind is UNSET and default is not UNSET:
-        kind = default.type
-    if id is UNSET and default is not UNSET:
-        id = default.id
     if kind is UNSET or id is UNSET:
-        raise _lacking("`type` and `id`")
+        if default is not UNSET:
+            kind = default.type if kind is UNSET else kind
+            id = default.id if id is UNSET else id
+        if kind is UNSET or id is UNSET:
+            raise _lacking("`type` and `id`")
     return Entity(kind, id, MappingProxyType(given.properties))
 
 
