@@ -26,6 +26,7 @@ from spir.model.facts import Change
 from spir.model.identity import PatientIdentifiers
 from spir.model.obligation import Obligation
 from spir.model.request import Entity, Request
+from spir.model.swift import swift
 from spir.record.event import AuditEvent
 
 __all__ = [
@@ -118,6 +119,7 @@ class Learn:
     changes: tuple[Change, ...]
 
 
+@swift
 @dataclass(frozen=True, slots=True)
 class Record:
     """Write to the audit trail."""

@@ -53,7 +53,7 @@ class Ids(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, traceparent: bytes | None, request_id: bytes | None, numbers: random.Random) -> Ids:
         """Those that a call brings, if sound, else ours. `numbers` are not secret: they tell calls apart."""
-        fresh = (numbers.getrandbits(192) | _NOT_ZERO).to_bytes(24, "big").hex()
+        fresh = "%048x" % (numbers.getrandbits(192) | _NOT_ZERO)
         found = _TRACE.fullmatch(traceparent) if traceparent else None
         trace = found[1].decode() if found else fresh[:32]
         sound = request_id and _ECHOED.fullmatch(request_id)

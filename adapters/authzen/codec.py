@@ -59,7 +59,7 @@ def _loosely(kind: Any) -> tuple[None, _Decode]:
 
 
 _DECODE: dict[tuple[bytes, Any], tuple[_Decode | None, _Decode]] = {
-    (b"j", forms.Evaluation): _both(JSON, forms.Evaluation),
+    (b"j", forms.Evaluation): _loosely(forms.Evaluation[forms.Loose]),
     (b"j", forms.Item): _both(JSON, forms.Item),
     (b"m", forms.Item): _both(MSGPACK, forms.Item),
     (b"m", forms.Several): (None, MSGPACK.decoder(forms.Several).decode),
@@ -70,6 +70,7 @@ _DECODE: dict[tuple[bytes, Any], tuple[_Decode | None, _Decode]] = {
     (b"j", forms.Planned): _loosely(forms.Planned),
     (b"j", forms.Nothing): _loosely(forms.Nothing),
 }
+_EVALUATION = JSON.decoder(forms.Evaluation[forms.Plain]).decode
 _FRAME = _both(MSGPACK, forms.Frame)
 _WHOLE: dict[bytes, _Decode] = {codec.tag: codec.decoder(forms.Whole).decode for codec in (JSON, MSGPACK)}
 
@@ -87,6 +88,12 @@ def decoded(codec: Codec, kind: Any, body: bytes) -> Any:
     if codec is JSON:
         _check_single(body, found)
     _settle(found)
+    return found
+
+
+def plain_evaluation(body: bytes) -> forms.Evaluation[Any] | None:
+    """An evaluation in JSON that is plain as a whole; None for any other, and for what is none."""
+    found: forms.Evaluation[Any] | None = _plainly(_EVALUATION, JSON, body)
     return found
 
 
@@ -150,7 +157,8 @@ def _is_single(body: bytes, found: Any) -> bool:
     Written anew, what was read has a colon for each of its members and those inside of texts; a body has more of them
     only if it has more members, unless a text has one escaped (U+003A). Such bodies must be looked through.
     """
-    return b"\\u003" not in body and body.count(b":") == JSON.encode(found).count(b":")
+    odd = b"\\" in body and b"\\u003" in body  # one byte is sought much faster than several
+    return not odd and body.count(b":") == JSON.encode(found).count(b":")
 
 
 def _single(pairs: list[tuple[str, Any]]) -> None:

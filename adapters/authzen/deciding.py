@@ -16,8 +16,8 @@ import msgspec
 
 from adapters.authzen.answer import answer, failure
 from adapters.authzen.cache import DecisionCache
-from adapters.authzen.codec import JSON, Codec
-from adapters.authzen.ground import Ground, Settling, fact_names
+from adapters.authzen.codec import JSON, MSGPACK, Codec
+from adapters.authzen.ground import Ground, fact_names
 from adapters.authzen.port import PdpPort
 from adapters.authzen.reading import Batch, evaluation
 from spir.engine.attributes import patient_id
@@ -63,7 +63,7 @@ class Deciding:
         self._known = (port.entities, port.resources)
         self._vocabulary = port.vocabulary
         self._names = fact_names(port.vocabulary)
-        self._answers: dict[bytes, dict[int, tuple[Decision, dict[str, Any], bytes]]] = {}
+        self._answers: dict[bytes, dict[int, tuple[Decision, dict[str, Any], bytes]]] = {JSON.tag: {}, MSGPACK.tag: {}}
         self._ground = Ground(port.entities, port.resources, port.snapshot, self._names, aliases)
 
     def evaluated(self, body: bytes, now: datetime) -> Evaluated:
@@ -97,10 +97,14 @@ class Deciding:
         """
         last = {"deny_on_first_deny": False, "permit_on_first_permit": True}.get(batch.semantic)
         for start in range(0, len(batch.items), AT_A_TIME):
-            decide, settling = self._port.decide, Settling(self.ground())
+            decide, ground = self._port.decide, self.ground()
+            claimed = known = None
             for item in batch.items[start : start + AT_A_TIME]:
                 try:
-                    settled = settling.settled(batch.read(item))
+                    request = batch.read(item)
+                    if request.subject is not claimed:  # most items have the same one
+                        claimed, known = request.subject, ground.subject(request.subject)
+                    settled = ground.settled(request, known)
                     done = self._evaluated(settled, decide(settled), batch.codec)
                 except RequestError as error:
                     body = failure(BAD_REQUEST, error.message)
@@ -131,7 +135,7 @@ class Deciding:
         if "obligations_supported" in request.context:
             body = answer(request, decision)
             return body, codec.encode(body)
-        answers = self._answers.setdefault(codec.tag, {})
+        answers = self._answers[codec.tag]
         held = answers.get(id(decision))
         if held is not None and held[0] is decision:
             return held[1], held[2]

@@ -18,7 +18,7 @@ from spir.model.facts import Snapshot
 from spir.model.request import Entity, Request
 from spir.model.value import Value
 
-__all__ = ["Ground", "Settling", "fact_names"]
+__all__ = ["Ground", "fact_names"]
 
 MAPS = (MappingProxyType, dict)  # what the values of a request are made of; quicker to tell than any Mapping
 
@@ -42,9 +42,14 @@ class Ground:
     facts: frozenset[str]
     aliases: Mapping[str, str]
 
-    def settled(self, request: Request) -> Request:
-        """The request as the site may decide on it."""
-        return Settling(self).settled(request)
+    def settled(self, request: Request, subject: Entity | None = None) -> Request:
+        """The request as the site may decide on it. `subject`: its subject as it was settled before."""
+        if subject is None:
+            subject = self.subject(request.subject)
+        resource = self.resource(request.resource)
+        if subject is request.subject and resource is request.resource:
+            return request
+        return Request(subject, request.action, resource, request.context, request.deferred)
 
     def subject(self, claimed: Entity) -> Entity:
         """The directory's entry, with what the caller adds to it; the claim itself for somebody who is not there."""
@@ -75,26 +80,6 @@ class Ground:
             return False
         key = ("patient", id)
         return key in self.snapshot.aliases or key in self.snapshot.doubted or bool(self.snapshot.rows(key))
-
-
-class Settling:
-    """Settles requests one after the other: who is asked about again is not looked up again."""
-
-    __slots__ = ("_claimed", "_ground", "_known")
-
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-        self._claimed: Entity | None = None
-        self._known: Entity | None = None
-
-    def settled(self, request: Request) -> Request:
-        ground, subject, known = self._ground, request.subject, self._known
-        if known is None or subject is not self._claimed:
-            self._claimed, self._known = subject, (known := ground.subject(subject))
-        resource = ground.resource(request.resource)
-        if known is subject and resource is request.resource:
-            return request
-        return Request(known, request.action, resource, request.context, request.deferred)
 
 
 def _joined(claimed: Entity, known: Entity) -> Entity:

@@ -182,7 +182,11 @@ class Quickly:
     def _tell(self, answer: _Answer) -> None:
         exchange, _, _, started = answer.arrival
         self.tally.over_http(answer.given)
-        bundle = next((done.decision.bundle for done in answer.given if done.decision is not None), "")
+        bundle = ""
+        for done in answer.given:
+            if done.decision is not None:
+                bundle = done.decision.bundle
+                break
         exchange.reply(quick_head(len(answer.encoded), answer.ids, bundle or self.services.bundle), answer.encoded)
         self.tally.served(answer.operation.id, 200, time.perf_counter() - started)
 

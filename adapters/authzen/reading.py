@@ -15,7 +15,16 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from adapters.authzen import forms
-from adapters.authzen.codec import JSON, MSGPACK, Codec, decoded, framed_evaluation, plain_batch, spelled
+from adapters.authzen.codec import (
+    JSON,
+    MSGPACK,
+    Codec,
+    decoded,
+    framed_evaluation,
+    plain_batch,
+    plain_evaluation,
+    spelled,
+)
 from spir.errors import RequestError
 from spir.model.request import EMPTY, Action, Entity, Request
 from spir.model.value import Value
@@ -118,7 +127,7 @@ class Search:
 
 def evaluation(body: bytes) -> Request:
     """An evaluation in JSON. Raises RequestError."""
-    return _request(decoded(JSON, forms.Evaluation, body))
+    return _request(plain_evaluation(body) or decoded(JSON, forms.Evaluation, body))
 
 
 def batch(body: bytes) -> Request | Batch:
