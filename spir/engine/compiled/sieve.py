@@ -3,7 +3,8 @@
 The *head* looks at the columns that most policies depend on. Few policies are
 left after it, as a rule, and the same ones again and again: what is left to be
 asked for them is a function of its own, a *tail*, made when they have been met
-a few times. For all others there is one tail that asks everything.
+a few times. For all others there is one tail that asks everything. What would
+take long to compile as one function is several, one after the other.
 
 Properties of the request are read ahead, all of a dimension at once, and
 looked up without asking whether anybody depends on them: that costs less than
