@@ -125,7 +125,9 @@ class Clean:
         self.free, self.operations = operations[:FREE], operations[FREE : FREE + permits]
         self.permits = [self._permit(number) for number in range(permits)]
         self.lines = [*self._frame(), *self.permits, *map(self._deny, range(denies))]
-        self._victims = [one for one in self.permits if one.layer == "institution" and len(one.atoms) >= 3]
+        lower = [one for one in self.permits if one.layer == "institution"]
+        # two atoms beside the department and what is required anyway: a policy with one of them asks for less
+        self._victims = [one for one in lower if len(one.atoms) - len(required(one.operations[0])) >= 3]
         self.drawn.shuffle(self._victims)
         self.spares = [one for one in self.operations if not required(one)]  # cells of the annex
 
