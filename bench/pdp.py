@@ -1,6 +1,6 @@
 """What a decision over HTTP costs, against an application on the same server that decides nothing, and FastAPI.
 
-    python bench/pdp.py [--quick] [--json] [--policies 1000] [--rounds 5]
+    python bench/pdp.py [--quick] [--json] [--policies 1000] [--rounds 15]
 
 Server and load are two processes on this machine over loopback, each on a core
 of its own where there are two; all servers get their turns in the same run, and
@@ -520,7 +520,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="under 45 seconds")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--policies", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=0, help="default: 5, or 2 if quick")
+    parser.add_argument("--rounds", type=int, default=0, help="default: 15, or 2 if quick")
     parser.add_argument("--role", default="", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -536,7 +536,7 @@ def main() -> int:
         report.absent("decided anew: CPU", "wrk", "<= 1.6x CPU")
         return 0
     quick = arguments.quick
-    rounds = arguments.rounds or (2 if quick else 5)
+    rounds = arguments.rounds or (2 if quick else 15)
     settings = {"policies": arguments.policies, "rounds": rounds, "connections": 16, "cores": os.cpu_count()}
     found = run(wrk, arguments.policies, rounds, quick)
     report_single(report, found, settings)
@@ -552,7 +552,7 @@ def batches(size: int) -> list[bytes]:
 
 
 def run(wrk: str, count: int, rounds: int, quick: bool) -> dict[str, Load]:
-    seconds = 1.0 if quick else 3.0
+    seconds = 1.0  # short turns, so that the machine's moods meet all alike
     one = [json.dumps(asked(1)).encode()]
     # far more than are remembered: nearly every question is a new one
     several = [json.dumps(asked(number)).encode() for number in range(DIFFERENT)]
@@ -566,7 +566,7 @@ def run(wrk: str, count: int, rounds: int, quick: bool) -> dict[str, Load]:
             name = f"batch of {size}, {connections} at once"
             cases.append((name, servers["fresh"], load))
         cases.append((f"{name}, on disk", servers["disk"], load))
-        piped = partial(pipelined, seconds=0.4 if quick else 1.5)
+        piped = partial(pipelined, seconds=0.4)
         for outstanding in (1, 8, 32, 64):
             frames = partial(piped, bodies=packed, outstanding=outstanding)
             cases.append((f"pipelined, {outstanding} under way", servers["fresh"], frames))
