@@ -91,13 +91,20 @@ class Recorder:
                 log.error("a record cannot be written: %s in %s", type(error).__name__, place_of(error))
                 self._tell(together, type(error).__name__)
                 return
-            for one in together:
-                await self._commit_all((one,))
+            await self._commit_each(together)
         except BaseException as error:
             self._tell(together, type(error).__name__)
             raise
         else:
             self._tell(together, "")
+
+    async def _commit_each(self, several: Sequence[_Waiting]) -> None:
+        for place, one in enumerate(several, 1):
+            try:
+                await self._commit_all((one,))
+            except BaseException:  # this task was cancelled
+                self._tell(several[place:], "the service stops")
+                raise
 
     def _tell(self, together: Iterable[_Waiting], problem: str) -> None:
         self.problem = problem

@@ -87,6 +87,25 @@ def test_records_that_cannot_be_written_take_no_others_with_them():
     asyncio.run(run())
 
 
+def test_all_who_wait_are_told_if_the_service_stops_while_records_are_tried_one_by_one():
+    class Trail(Disk):
+        async def __call__(self, *records):
+            if len(records) > 1:
+                raise TypeError
+            await super().__call__(*records)
+
+    async def run():
+        trail = Trail()
+        recorder = Recorder(trail)
+        tasks = [asyncio.create_task(recorder.record([name])) for name in "abc"]
+        await until(lambda: trail.commits)
+        recorder._running.cancel()
+        told = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+        assert [type(one) for one in told] == [Unavailable] * 3
+
+    asyncio.run(run())
+
+
 def test_a_caller_that_gives_up_takes_nobody_with_it():
     async def run():
         disk = Disk()
